@@ -1,0 +1,45 @@
+"""The two errors a user can mend: bad input and bad data."""
+
+
+class InputError(ValueError):
+    """A bad argument; the message names argument, rule, value and remedy."""
+
+
+class DataError(OSError):
+    """A missing, truncated, corrupt or wrong file; the message names file, expectation and remedy."""
+
+
+def require(holds: bool, name: str, rule: str, value: object, remedy: str = "") -> None:
+    """Raise unless an argument obeys its rule.
+
+    Args:
+        holds: Whether the rule is met.
+        name: Argument as the caller wrote it.
+        rule: What must be true, starting with a verb: ``"must be in 1..D=1000"``.
+        value: What was received.
+        remedy: What to do instead; may be empty.
+
+    Raises:
+        InputError: If ``holds`` is false.
+
+    Example:
+        >>> require(False, "subspace_dim", "must be in 1..D=1000", 0, "choose at least 1")
+        Traceback (most recent call last):
+        workbench.errors.InputError: subspace_dim must be in 1..D=1000, got 0; choose at least 1
+    """
+    if not holds:
+        raise InputError(f"{name} {rule}, got {value!r}" + (f"; {remedy}" if remedy else ""))
+
+
+def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise unless ``value`` is one of ``choices``.
+
+    Args:
+        name: Argument as the caller wrote it.
+        value: What was received.
+        choices: The allowed strings.
+
+    Raises:
+        InputError: If it is not among them.
+    """
+    require(value in choices, name, f"must be one of {', '.join(choices)}", value)
