@@ -1,0 +1,116 @@
+"""Files that are whole or absent: temporary file, flush, rename."""
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path that replaces ``path`` when the block ends well.
+
+    The temporary file lies in the same folder (a rename never crosses file systems) and keeps the suffix (some writers
+    append one of their own). An earlier file stays untouched until the rename; after an exception nothing is left.
+
+    Args:
+        path: The file to write; missing folders are made.
+
+    Yields:
+        Where to write.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "answer.txt"
+        >>> with atomic(target) as temporary:
+        ...     _ = temporary.write_text("42")
+        >>> target.read_text(), len(list(target.parent.iterdir()))
+        ('42', 1)
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not tempfile: its files are readable by their owner only, whatever the umask says.
+    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(6)}{path.suffix}")
+    try:
+        yield temporary
+        # "r+b": Windows flushes only what is open for writing.
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _flush_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write text atomically, as UTF-8 with line feeds on every platform.
+
+    Args:
+        path: The file to write.
+        text: Its whole content.
+    """
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Write data as JSON, atomically; NumPy numbers and arrays become plain ones, nan and infinities strings.
+
+    Standard JSON has no nan or infinity, and readers in other languages refuse them bare.
+
+    Args:
+        path: The file to write.
+        data: Mappings, sequences, numbers, strings, ``None``.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "a.json"
+        >>> write_json(target, {"high": float("inf"), "d": np.int64(3)})
+        >>> target.read_text().split()
+        ['{', '"high":', '"inf",', '"d":', '3', '}']
+    """
+    write_text(path, json.dumps(plain(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def plain(data: Any) -> Any:
+    """Reduce data to what standard JSON holds.
+
+    Args:
+        data: Mappings, sequences, arrays, paths, numbers, strings, ``None``.
+
+    Returns:
+        The same in dictionaries with string keys, lists, numbers and strings; nan, inf and -inf as those words.
+
+    Raises:
+        TypeError: If something else is in it.
+    """
+    if isinstance(data, dict):
+        return {str(name): plain(value) for name, value in data.items()}
+    if isinstance(data, list | tuple | set | frozenset):
+        return [plain(value) for value in data]
+    if hasattr(data, "tolist"):  # NumPy and torch, scalars included
+        return plain(data.tolist())
+    if isinstance(data, float):
+        return data if np.isfinite(data) else str(data)
+    if data is None or isinstance(data, bool | int | str):
+        return data
+    if isinstance(data, Path):
+        return str(data)
+    raise TypeError(
+        f"{type(data).__name__} cannot be written as JSON; turn it into numbers, strings, lists or mappings"
+    )
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename survive a power cut where the platform lets a folder be opened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
