@@ -1,0 +1,313 @@
+"""Model + data + loss as a function of a point: one flat vector theta and the buffers that are not theta.
+
+Theta holds the unique trainable parameters in ``named_parameters()`` order, tied ones once, laid end to end. The
+objective owns a copy of the model whose parameters and gradients are *views* of two flat buffers, so that writing
+theta moves the network and one backward pass leaves the gradient flat: no per-tensor copies, no rebuilt modules.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from workbench.errors import require, require_choice
+from workbench.layout import Point, layout_of
+from workbench.seeds import generator
+from workbench.sources import source
+
+BatchStats = Literal["stored", "recalibrated"]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Evaluation(NamedTuple):
+    """Mean loss and metric on one split; ``correct``, shape ``(n,)``, per example for accuracies, else None."""
+
+    loss: float
+    metric: float
+    correct: np.ndarray | None
+
+
+def _cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy in nats per example; sequences are averaged over their positions."""
+    losses = F.cross_entropy(outputs.flatten(0, -2), y.flatten(), reduction="none")
+    return losses.view(len(y), -1).mean(1)
+
+
+def _squared_error(outputs: Tensor, y: Tensor) -> Tensor:
+    """Squared error per example, summed over output coordinates."""
+    return (outputs.view(len(y), -1) - y.view(len(y), -1)).square().sum(1)
+
+
+_LOSSES: dict[str, Loss] = {"cross_entropy": _cross_entropy, "squared_error": _squared_error}
+
+
+class Supervised:
+    """Mean loss of a network on a training split, and its measurements on every split, as functions of theta.
+
+    Args:
+        model: Any ``nn.Module``; copied, so the caller's model is never touched.
+        train: ``(x, y)`` tensors, an object with ``.x`` and ``.y``, or a ``DataLoader`` over a map-style dataset.
+        validation: Likewise, for choosing settings; None if there is none.
+        test: Likewise, for the number that is reported; None if there is none.
+        loss: ``"cross_entropy"`` (nats), ``"squared_error"``, or a function of outputs and targets that returns
+            one value per example, shape ``(n,)``.
+        metric: ``"accuracy"`` or ``"r2"``; by default the one that goes with the loss.
+        device: Where model and data live.
+        dtype: Floating type of parameters and inputs; float64 for references.
+        chunk_size: Examples per forward pass when a whole split is evaluated.
+
+    Raises:
+        InputError: If an argument breaks its rule.
+
+    Attributes:
+        layout: Names, shapes, offsets and roles of the tensors in theta.
+        theta: The flat buffer, shape ``(D,)``, whose views are the model's parameters.
+        grad: The flat buffer, shape ``(D,)``, whose views are their gradients.
+        theta_0: The parameters the model came with, shape ``(D,)``.
+
+    Example:
+        >>> x, y = torch.eye(2, dtype=torch.float64), torch.tensor([1.0, 3.0], dtype=torch.float64)
+        >>> line = nn.Linear(2, 1, bias=False)
+        >>> objective = Supervised(line, (x, y), loss="squared_error", dtype=torch.float64)
+        >>> objective.loss(torch.tensor([1.0, 1.0], dtype=torch.float64))  # (0 + 4) / 2
+        2.0
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: Any,
+        validation: Any = None,
+        test: Any = None,
+        *,
+        loss: Literal["cross_entropy", "squared_error"] | Loss = "cross_entropy",
+        metric: Literal["accuracy", "r2"] | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        chunk_size: int = 1000,
+    ) -> None:
+        if not callable(loss):
+            require_choice("loss", loss, tuple(_LOSSES))
+        metric = metric or ("r2" if loss == "squared_error" else "accuracy")
+        require_choice("metric", metric, ("accuracy", "r2"))
+        require(chunk_size >= 1, "chunk_size", "must be at least 1", chunk_size)
+        self.device, self.dtype, self.chunk_size, self.metric_name = torch.device(device), dtype, chunk_size, metric
+        self._per_example = loss if callable(loss) else _LOSSES[loss]
+        given = {"train": train, "validation": validation, "test": test}
+        self.splits = {k: source(v, self.device, dtype) for k, v in given.items() if v is not None}
+        require("train" in self.splits, "train", "must hold examples", train)
+        self.model = copy.deepcopy(model).to(device=self.device, dtype=dtype)
+        self.layout = layout_of(self.model)
+        self.theta = torch.empty(self.D, device=self.device, dtype=dtype)
+        self.grad = torch.zeros_like(self.theta)
+        self._bind()
+        self.theta_0 = self.theta.clone()
+        self._buffers = dict(self.model.named_buffers())
+        self.buffers_0 = self.buffers()
+
+    @property
+    def D(self) -> int:
+        """Number of trainable parameters."""
+        return self.layout.D
+
+    def _bind(self) -> None:
+        """Make every parameter and gradient a view of the flat buffers; tied ones stay one tensor."""
+        values, gradients = self.layout.views(self.theta), self.layout.views(self.grad)
+        for name, parameter in self.model.named_parameters():
+            if name in values:
+                values[name].copy_(parameter.detach())
+                parameter.data, parameter.grad = values[name], gradients[name]
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Return a copy of the model's buffers as they stand."""
+        return {name: value.clone() for name, value in self._buffers.items()}
+
+    def set_point(self, theta: Tensor | None, buffers: Mapping[str, Tensor] | None = None) -> None:
+        """Move the model to theta, shape ``(D,)``, and to the given buffers; None leaves that part as it stands."""
+        if theta is not None and theta.data_ptr() != self.theta.data_ptr():
+            require(theta.shape == self.theta.shape, "theta", f"must have shape ({self.D},)", tuple(theta.shape))
+            self.theta.copy_(theta.detach())
+        for name, value in (buffers or {}).items():
+            self._buffers[name].copy_(value)
+
+    def module_at(self, theta: Tensor, buffers: Mapping[str, Tensor] | None = None) -> nn.Module:
+        """Return a plain module of its own at a point, in evaluation mode, to keep or to save."""
+        with self._visit(theta, buffers):
+            module = copy.deepcopy(self.model)
+        for parameter in module.parameters():
+            parameter.data, parameter.grad = parameter.data.clone(), None
+        return module.eval()
+
+    # --- training -----------------------------------------------------------------------------------------------
+
+    def minibatches(self, seed: int, batch_size: int | None, start: int = 0) -> Iterator[Tensor | None]:
+        """Yield indices of minibatches for ever, each epoch a fresh order; None stands for the whole split.
+
+        The order of epoch e is a function of the seed and e alone, so step ``start`` can be entered directly and
+        nothing else that draws random numbers can change it. The last, smaller batch of an epoch is left out.
+        """
+        n = len(self.splits["train"])
+        if batch_size is None or batch_size >= n:
+            while True:
+                yield None
+        per_epoch = n // batch_size
+        epoch, offset = divmod(start, per_epoch)
+        while True:
+            order = torch.from_numpy(generator(seed, "minibatches", epoch).permutation(n)).to(self.device)
+            yield from order[offset * batch_size : per_epoch * batch_size].split(batch_size)
+            epoch, offset = epoch + 1, 0
+
+    def train_batch(self, index: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return inputs and targets of a minibatch of the training split."""
+        return self.splits["train"].batch(index)
+
+    def backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Write the mean loss's gradient at the current theta, in training mode, into ``grad``; return the loss."""
+        if not self.model.training:
+            self.model.train()
+        self.grad.zero_()
+        loss = self._mean(self.model(x), y)
+        loss.backward()
+        return loss.detach()
+
+    def _mean(self, outputs: Tensor, y: Tensor) -> Tensor:
+        if self._per_example is _cross_entropy:  # the fused mean is faster and equal
+            return F.cross_entropy(outputs.flatten(0, -2), y.flatten())
+        return self._per_example(outputs, y).mean()
+
+    # --- measurements: evaluation mode, everything left as it was --------------------------------------------------
+
+    @contextmanager
+    def _visit(
+        self, theta: Tensor | None, buffers: Mapping[str, Tensor] | None, batch_stats: BatchStats = "stored"
+    ) -> Iterator[None]:
+        """Stand at a point in evaluation mode; afterwards theta, gradient, buffers and mode are what they were."""
+        require_choice("batch_stats", batch_stats, ("stored", "recalibrated"))
+        kept_theta, kept_grad = self.theta.clone(), self.grad.clone()
+        kept_buffers, mode = self.buffers(), self.model.training
+        try:
+            self.set_point(theta, buffers)
+            if batch_stats == "recalibrated":
+                self._recalibrate()
+            self.model.eval()
+            yield
+        finally:
+            self.set_point(kept_theta, kept_buffers)
+            self.grad.copy_(kept_grad)
+            self.model.train(mode)
+
+    def _recalibrate(self) -> None:
+        """Set running statistics to the average over the training split at the current theta."""
+        norms = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        momenta = [m.momentum for m in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # cumulative average instead of an exponential one
+        self.model.eval()  # dropout stays off: only the norms see batches
+        for norm in norms:
+            norm.train()
+        with torch.no_grad():
+            for x, _ in self.splits["train"].chunks(self.chunk_size):
+                self.model(x)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+    def recalibrated(self, theta: Tensor) -> Point:
+        """Return the point at theta with normalisation statistics recomputed there on the training split."""
+        with self._visit(theta, None, "recalibrated"):
+            return Point(self.theta.clone(), self.buffers())
+
+    def _outputs(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        require_choice("split", split, tuple(self.splits))
+        for x, y in self.splits[split].chunks(self.chunk_size):
+            yield self.model(x), y
+
+    @torch.no_grad()
+    def logits(
+        self,
+        theta: Tensor,
+        split: str = "test",
+        buffers: Mapping[str, Tensor] | None = None,
+        batch_stats: BatchStats = "stored",
+    ) -> Tensor:
+        """Return the network's outputs on a split, shape ``(n, ...)``, in the order of the data."""
+        with self._visit(theta, buffers, batch_stats):
+            return torch.cat([outputs for outputs, _ in self._outputs(split)])
+
+    @torch.no_grad()
+    def per_example_loss(
+        self,
+        theta: Tensor,
+        split: str = "train",
+        buffers: Mapping[str, Tensor] | None = None,
+        batch_stats: BatchStats = "stored",
+    ) -> Tensor:
+        """Return each example's loss, shape ``(n,)``, in the order of the data."""
+        with self._visit(theta, buffers, batch_stats):
+            return torch.cat([self._per_example(outputs, y) for outputs, y in self._outputs(split)])
+
+    def loss(
+        self,
+        theta: Tensor,
+        split: str = "train",
+        buffers: Mapping[str, Tensor] | None = None,
+        batch_stats: BatchStats = "stored",
+    ) -> float:
+        """Return the mean loss per example of a split, in evaluation mode."""
+        return float(self.per_example_loss(theta, split, buffers, batch_stats).double().mean())
+
+    @torch.no_grad()
+    def evaluate(
+        self,
+        theta: Tensor | None,
+        split: str = "test",
+        buffers: Mapping[str, Tensor] | None = None,
+        batch_stats: BatchStats = "stored",
+    ) -> Evaluation:
+        """Measure loss and metric in one pass.
+
+        Args:
+            theta: Parameters, shape ``(D,)``; None for those the model stands at.
+            split: ``"train"``, ``"validation"`` or ``"test"``.
+            buffers: Buffers of the point; by default those the model stands at.
+            batch_stats: ``"stored"`` running statistics, or ``"recalibrated"`` on the training split at theta.
+
+        Returns:
+            Mean loss, accuracy in 0..1 or the coefficient of determination, and each example's correctness.
+        """
+        with self._visit(theta, buffers, batch_stats):
+            pairs = list(self._outputs(split))
+            losses = torch.cat([self._per_example(outputs, y) for outputs, y in pairs]).double()
+        targets = torch.cat([y for _, y in pairs])
+        if self.metric_name == "r2":
+            outputs = torch.cat([outputs.flatten() for outputs, _ in pairs])
+            variance = (targets.double() - targets.double().mean()).square().sum()
+            return Evaluation(
+                float(losses.mean()), float(1 - (outputs - targets).double().square().sum() / variance), None
+            )
+        hits = torch.cat([(outputs.argmax(-1) == y) for outputs, y in pairs])
+        correct = hits.cpu().numpy()
+        return Evaluation(float(losses.mean()), float(correct.mean()), correct if correct.ndim == 1 else None)
+
+    def gradient(self, theta: Tensor, split: str = "train", buffers: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return the exact gradient of a split's mean loss at theta, shape ``(D,)``, in evaluation mode."""
+        with self._visit(theta, buffers):
+            self.grad.zero_()
+            n = len(self.splits[split])
+            for outputs, y in self._outputs(split):
+                (self._per_example(outputs, y).sum() / n).backward()
+            return self.grad.clone()
+
+    def __call__(self, theta: Tensor, split: str = "train", buffers: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return a split's mean loss as a differentiable function of theta, to any order; evaluation mode."""
+        with self._visit(None, buffers):
+            n, total = len(self.splits[split]), theta.new_zeros(())
+            state = {**self.layout.views(theta), **{k: v.clone() for k, v in self._buffers.items()}}
+            for x, y in self.splits[split].chunks(self.chunk_size):
+                total = total + self._per_example(torch.func.functional_call(self.model, state, (x,)), y).sum() / n
+            return total
