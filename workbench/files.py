@@ -2,13 +2,12 @@
 
 import contextlib
 import json
+import math
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 
 @contextlib.contextmanager
@@ -70,7 +69,7 @@ def write_json(path: str | Path, data: Any) -> None:
     Example:
         >>> import tempfile
         >>> target = Path(tempfile.mkdtemp()) / "a.json"
-        >>> write_json(target, {"high": float("inf"), "d": np.int64(3)})
+        >>> write_json(target, {"high": float("inf"), "d": 3})
         >>> target.read_text().split()
         ['{', '"high":', '"inf",', '"d":', '3', '}']
     """
@@ -96,7 +95,7 @@ def plain(data: Any) -> Any:
     if hasattr(data, "tolist"):  # NumPy and torch, scalars included
         return plain(data.tolist())
     if isinstance(data, float):
-        return data if np.isfinite(data) else str(data)
+        return data if math.isfinite(data) else str(data)
     if data is None or isinstance(data, bool | int | str):
         return data
     if isinstance(data, Path):

@@ -1,0 +1,207 @@
+"""A study's run: parameters, progress, claims judged, one record."""
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench import records
+from workbench.errors import require, require_choice
+from workbench.files import write_json
+from workbench.verdicts import VERDICTS, Claim, Finding, Report, judge_interval, n_to_decide
+
+if TYPE_CHECKING:
+    from workbench.datasets import Dataset
+
+__all__ = ["Claim", "Finding", "Report", "Study", "judge_interval", "n_to_decide"]
+_WRITE_SECONDS = 0.2
+
+
+class Study:
+    """One run of a study, from its parameters to its record.
+
+    Args:
+        name: The notebook's name.
+        parameters: Values of the parameters cell.
+        claims: What will be judged; names differ.
+        stages: Stage name -> expected cost in any common unit; progress is weighted by it.
+        dataset: The data, or ``None`` where a study makes its own.
+
+    Attributes:
+        run_dir: Where this run's files belong.
+
+    Raises:
+        InputError: If names repeat, a cost is not positive, or the folder of runs cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> os.environ["WORKBENCH_RUN_DIR"] = tempfile.mkdtemp()
+        >>> claim = Claim("toy", "a-paper", "Ten constraints need ten dimensions.", "d_int = 10", None)
+        >>> study = Study("demo", parameters={}, claims=[claim], stages={"toy": 1}, dataset=None)
+        >>> with study.stage("toy") as tick:
+        ...     tick(0.5)
+        >>> finding = study.judge("toy", value=10, interval=(10, 10), n=10, unit="", verdict="holds")
+        >>> print(str(study.report()).splitlines()[0])
+        HOLDS  Ten constraints need ten dimensions.
+        >>> del os.environ["WORKBENCH_RUN_DIR"]
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        parameters: Mapping[str, Any],
+        claims: Sequence[Claim],
+        stages: Mapping[str, float],
+        dataset: "Dataset | None",
+    ) -> None:
+        names = [claim.name for claim in claims]
+        require(len(set(names)) == len(names), "claims", "must have names that differ", names)
+        require(all(cost > 0 for cost in stages.values()), "stages", "must have positive costs", dict(stages))
+        self.name, self.parameters, self.claims, self.dataset = name, dict(parameters), tuple(claims), dataset
+        self._costs = dict(stages)
+        self._fractions = dict.fromkeys(stages, 0.0)
+        self._seconds: dict[str, float] = {}
+        self._findings: dict[str, Finding] = {}
+        self._written = -math.inf
+        self._started = time.monotonic()
+        given = os.environ.get("WORKBENCH_RUN_DIR")
+        self._by_hand = not given
+        self.run_dir = Path(given) if given else self._own_folder()
+
+    @property
+    def runs_dir(self) -> Path:
+        """Folder of all runs, where every study's trials lie."""
+        return self.run_dir.parents[1]
+
+    def judge(
+        self,
+        name: str,
+        *,
+        value: float | None,
+        interval: tuple[float, float] | None,
+        n: int,
+        unit: str,
+        verdict: str,
+        detail: str = "",
+    ) -> Finding:
+        """Set a measurement beside its claim.
+
+        Args:
+            name: The claim's name.
+            value: The measurement.
+            interval: Its interval.
+            n: How many seeds or examples it rests on.
+            unit: Its unit.
+            verdict: What the claim's rule says, see ``judge_interval``.
+            detail: What a reader must know beside the number.
+
+        Returns:
+            The finding; an illustration where the rule does not decide on this run's data.
+
+        Raises:
+            InputError: If there is no such claim or verdict.
+        """
+        claims = {claim.name: claim for claim in self.claims}
+        require_choice("name", name, tuple(claims))
+        require_choice("verdict", verdict, VERDICTS)
+        decides = claims[name].datasets
+        on = self.dataset.name if self.dataset is not None else None
+        if decides is not None and on not in decides:
+            verdict = "illustration"
+            detail = "; ".join(filter(None, [detail, f"the rule decides on {', '.join(decides)}, this run used {on}"]))
+        value = None if value is None else float(value)
+        bounds = None if interval is None else (float(interval[0]), float(interval[1]))
+        self._findings[name] = Finding(claims[name], value, bounds, int(n), unit, verdict, detail)
+        return self._findings[name]
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[float], None]]:
+        """Time a part of the study and yield the function that reports its progress.
+
+        Args:
+            name: One of the study's stages.
+
+        Yields:
+            ``tick(fraction)``, to call with the part of this stage that is done, in 0..1.
+
+        Raises:
+            InputError: If there is no such stage.
+        """
+        require_choice("stage", name, tuple(self._costs))
+        started = time.monotonic()
+        self._tick(name, 0.0)
+        yield partial(self._tick, name)
+        self._tick(name, 1.0)
+        self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - started
+
+    def report(self, **extra: Any) -> Report:
+        """Write ``results.json`` and return the findings.
+
+        Args:
+            extra: Further numbers worth keeping: mappings, sequences, arrays, strings.
+
+        Returns:
+            The report, which a notebook displays as its verdict table.
+        """
+        judged = tuple(self._findings[claim.name] for claim in self.claims if claim.name in self._findings)
+        unjudged = tuple(claim for claim in self.claims if claim.name not in self._findings)
+        report = Report(self.name, self.dataset.note if self.dataset else "made by the study itself", judged, unjudged)
+        data = self.dataset and {name: getattr(self.dataset, name) for name in ("name", "checksum", "note")}
+        results = {
+            "schema": records.SCHEMA,
+            **asdict(report),
+            "parameters": self.parameters,
+            "dataset": data,
+            "stage_seconds": self._seconds,
+            "extra": extra,
+        }
+        write_json(self.run_dir / "results.json", results)
+        if self._by_hand:
+            self._record("done")
+        return report
+
+    def _tick(self, name: str, fraction: float) -> None:
+        """Note that a fraction of a stage is done."""
+        now = time.monotonic()
+        fraction = min(max(float(fraction), 0.0), 1.0)
+        begins_or_ends = fraction in {0.0, 1.0}
+        self._fractions[name] = max(self._fractions[name], fraction)
+        if now - self._written < _WRITE_SECONDS and not begins_or_ends:
+            return
+        self._written = now
+        done = sum(self._costs[stage] * part for stage, part in self._fractions.items())
+        overall = done / sum(self._costs.values())
+        line = {"stage": name, "fraction": fraction, "overall": overall, "seconds": round(now - self._started, 2)}
+        # Progress is not a result: a full disk must not end a computation that may still be reported.
+        with contextlib.suppress(OSError), (self.run_dir / "progress.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if self._by_hand and not os.environ.get("WORKBENCH_BATCH"):
+            print(f"\r{overall:4.0%}  {name:<40}", end="\n" if overall >= 1 else "", flush=True)
+
+    def _own_folder(self) -> Path:
+        """Make a run folder for somebody who runs the notebook by hand."""
+        self.run_dir = records.run_folder(records.project_folder() / "runs", self.name, self.parameters)
+        self._record("running")
+        return self.run_dir
+
+    def _record(self, status: str) -> None:
+        """Write the record that the runner writes when there is one."""
+        record = {
+            "schema": records.SCHEMA,
+            "study": self.name,
+            "run": self.run_dir.name,
+            "status": status,
+            "parameters": self.parameters,
+            "profile": None,
+            "seconds": round(time.monotonic() - self._started, 1),
+            "written": records.now(),
+            **records.environment(),
+        }
+        write_json(self.run_dir / "run.json", record)
