@@ -1,0 +1,216 @@
+"""Parameters are read without executing anything and checked before anything runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from workbench.errors import InputError
+from workbench.runner.schema import read_schema
+from workbench.runner.values import read_file
+
+CELL = """\
+from typing import Annotated, Literal
+from annotated_types import Ge, Gt, Le, MinLen
+
+dataset: Literal["digits", "mnist"] = "digits"  # the images
+n_seeds: Annotated[int, Ge(1)] = 3  # replicates
+learning_rate: Annotated[float, Gt(0), Le(1)] = 0.1
+subspace_dims: list[Annotated[int, Ge(1)]] = [
+    10,
+    30,
+]  # trainable directions
+controls: list[str] = []  # none unless named
+optional: Annotated[list[int], MinLen(0)] = [1]
+shape: tuple[int, float] = (8, 0.5)
+widths: tuple[int, ...] = (50, 100)
+fraction: float | None = None
+quick: bool = False
+budget: Literal["auto"] | float = "auto"
+"""
+
+
+def notebook(folder: Path, *cells: str, name: str = "demo") -> Path:
+    path = folder / f"{name}.ipynb"
+    tagged = [
+        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": cell.splitlines(keepends=True)}
+        for cell in cells
+    ]
+    path.write_text(json.dumps({"cells": tagged, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    return path
+
+
+@pytest.fixture
+def schema(tmp_path):
+    return read_schema(notebook(tmp_path, CELL))
+
+
+def test_cell_is_read_whole(schema):
+    assert schema.names[:4] == ("dataset", "n_seeds", "learning_rate", "subspace_dims")
+    assert {p.name: p.help for p in schema.parameters if p.help} == {
+        "dataset": "the images",
+        "n_seeds": "replicates",
+        "subspace_dims": "trainable directions",
+        "controls": "none unless named",
+    }
+    assert schema.check({}, "x")["shape"] == (8, 0.5)
+    assert schema.check({}, "x")["subspace_dims"] == [10, 30]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("learning_rate=1e-3", 0.001),
+        ("learning_rate = 1", 1.0),
+        ("quick=true", True),
+        ("quick=False", False),
+        ("subspace_dims=[10, 30]", [10, 30]),
+        ("subspace_dims=10,30", [10, 30]),
+        ("subspace_dims=10", [10]),
+        ("controls=[]", []),
+        ("controls=[permuted, 'a, b']", ["permuted", "a, b"]),
+        ("optional=[]", []),
+        ("shape=(4, 2)", (4, 2.0)),
+        ("widths=1,2,3", (1, 2, 3)),
+        ("fraction=none", None),
+        ("fraction=0.5", 0.5),
+        ("budget=auto", "auto"),
+        ("budget=2e1", 20.0),
+        ("dataset=mnist", "mnist"),
+    ],
+)
+def test_text_is_read_by_declared_type(schema, text, value):
+    (name, read), *_ = schema.parse([text]).items()
+    checked = schema.check({name: read}, "-p")[name]
+    assert checked == value
+    assert type(checked) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("n_sed=3", "n_sed must be a parameter of demo, got an unknown name; did you mean n_seeds"),
+        ("zzz=3", "choose from dataset, n_seeds"),
+        ("n_seeds", "-p must be name=value, got 'n_seeds'"),
+        ("n_seeds=banana", r"-p n_seeds must be Annotated\[int, Ge\(1\)\], got 'banana'; write a whole number"),
+        ("n_seeds=True", "write a whole number"),
+        ("n_seeds=1.0", "write a whole number"),
+        ("learning_rate=banana", "write a number such as 0.1 or 1e-3"),
+        ("quick=1", "write true or false"),
+        ("dataset=cifar", "choose from digits, mnist"),
+        ("shape=1,2,3", "write 2 values"),
+        ("subspace_dims=[1, b]", "write a whole number"),
+        ("budget=soon", "choose from auto or write a number"),
+    ],
+)
+def test_text_that_cannot_be_read(schema, text, message):
+    with pytest.raises(InputError, match=message):
+        schema.parse([text])
+
+
+def test_a_parameter_given_twice(schema):
+    with pytest.raises(InputError, match="must be given once"):
+        schema.parse(["n_seeds=1", "n_seeds=2"])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"n_seeds": True},
+        {"n_seeds": 0},
+        {"n_seeds": 1.0},
+        {"n_seeds": "3"},
+        {"learning_rate": "banana"},
+        {"learning_rate": 0},
+        {"learning_rate": 1.1},
+        {"learning_rate": True},
+        {"learning_rate": float("nan")},
+        {"learning_rate": float("inf")},
+        {"subspace_dims": []},
+        {"subspace_dims": [0]},
+        {"subspace_dims": [True]},
+        {"subspace_dims": 10},
+        {"shape": [1]},
+        {"quick": 1},
+        {"quick": "true"},
+        {"dataset": "Digits"},
+        {"fraction": "x"},
+    ],
+)
+def test_values_are_checked_strictly(schema, given):
+    (name,) = given
+    with pytest.raises(InputError, match=f"file: {name} must be .*, got "):
+        schema.check(given, "file")
+
+
+def test_int_is_taken_for_float_and_list_for_tuple(schema):
+    checked = schema.check({"learning_rate": 1, "widths": [3], "controls": []}, "file")
+    assert (checked["learning_rate"], checked["widths"]) == (1.0, (3,))
+
+
+def test_unknown_name_in_a_file(schema):
+    with pytest.raises(InputError, match=r"demo\.yml: learningrate must be a parameter .* did you mean learning_rate"):
+        schema.check({"learningrate": 0.1}, "demo.yml")
+
+
+@pytest.mark.parametrize("cells", [(), ("a: int = 1", "b: int = 2")])
+def test_exactly_one_cell(tmp_path, cells):
+    with pytest.raises(InputError, match=f"exactly one cell tagged parameters, got {len(cells)}"):
+        read_schema(notebook(tmp_path, *cells))
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("a = 1", "annotated assignment"),
+        ("a: int", "annotated assignment"),
+        ("a: int = 1\nprint(a)", "annotated assignment"),
+        ("import os\na: int = 1", "annotated assignment"),
+        ("x.y: int = 1", "annotated assignment"),
+        ("a: int = 2 * 3", "must be a literal"),
+        ("a: int = __import__('os').getpid()", "must be a literal"),
+        ("a: dict[str, int] = {}", "must have a type out of"),
+        ("a: Path = 'x'", "must have a type out of"),
+        ("a: Annotated[int, Ge(open('x'))] = 1", "must have bounds out of"),
+        ("a: Annotated[int, Multiple(2)] = 1", "must have bounds out of"),
+        ("a: Annotated[int, Ge(1, 2)] = 1", "must have bounds out of"),
+        ("a: Literal[b'x', 1.5] = 1", "must choose between"),
+        ("a: int = 1.5", "defaults: a must be int, got 1.5"),
+        ("a: Annotated[int, Ge(1)] = 0", "defaults: a must be"),
+        ("a: int = 1\na: int = 2", "each parameter once"),
+        ("# nothing", "at least one"),
+        ("%matplotlib inline", "plain Python"),
+        ("copy: int = 1", "other names"),
+    ],
+)
+def test_cells_that_are_refused(tmp_path, cell, message):
+    with pytest.raises(InputError, match=message):
+        read_schema(notebook(tmp_path, cell))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cells": 3}', '{"cells": [3]}'])
+def test_not_a_notebook(tmp_path, text):
+    path = tmp_path / "x.ipynb"
+    path.write_text(text)
+    with pytest.raises(InputError, match="must be a notebook"):
+        read_schema(path)
+
+
+def test_yaml_numbers_are_numbers(tmp_path, schema):
+    path = tmp_path / "p.yml"
+    path.write_text("learning_rate: 1e-3\nsubspace_dims: [1, 2]\ndataset: mnist\nquick: true\n")
+    assert schema.check(read_file(path), "p.yml")["learning_rate"] == 0.001
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "3: 4", "a: [", "a: !!python/object/apply:os.getcwd []"])
+def test_files_that_are_refused(tmp_path, text):
+    path = tmp_path / "p.yml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"p\.yml must"):
+        read_file(path)
+
+
+def test_json_file(tmp_path):
+    path = tmp_path / "p.json"
+    path.write_text('{"a": [1, 2.5]}')
+    assert read_file(path) == {"a": [1, 2.5]}
