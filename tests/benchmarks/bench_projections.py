@@ -1,0 +1,125 @@
+"""Cost of a subspace step by kind of projection, as a ratio to a plain step. Run on request, as a script.
+
+Single-thread CPU time, medians. Every round runs every arm, so that drift of the machine hits all alike, and a few
+steps of it in a row, the first of which is not counted: it pays for refilling the caches.
+Network: MLP 784-200-200-10 (D = 199,210), batch 128, Adam.
+"""
+
+import argparse
+import platform
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from workbench.coordinates import KINDS, Coordinates, Subspace, projection
+
+BATCH = 128
+COUNTED = 4
+
+
+def mlp() -> nn.Module:
+    """Build the network of Li et al."""
+    return nn.Sequential(nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU(), nn.Linear(200, 10))
+
+
+def flatten(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Make parameters and gradients views of two flat buffers."""
+    parameters = list(model.parameters())
+    theta = torch.cat([p.detach().reshape(-1) for p in parameters])
+    grad = torch.zeros_like(theta)
+    offset = 0
+    for p in parameters:
+        p.data = theta[offset : offset + p.numel()].view_as(p)
+        p.grad = grad[offset : offset + p.numel()].view_as(p)
+        offset += p.numel()
+    return theta, grad
+
+
+def plain_step(x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
+    """Build the step everybody writes: torch's own modules and optimizer."""
+    torch.manual_seed(0)
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def subspace_step(x: torch.Tensor, y: torch.Tensor, kind: str, d: int) -> tuple[Callable[[], None], Coordinates]:
+    """Build a step of Adam in a subspace."""
+    torch.manual_seed(0)
+    model = mlp()
+    theta, grad = flatten(model)
+    coordinates = Subspace(theta.clone(), projection(kind, theta.numel(), d, 0))
+    phi = nn.Parameter(coordinates.initial())
+    phi.grad = torch.zeros_like(phi)
+    optimizer = torch.optim.Adam([phi])
+
+    def step() -> None:
+        coordinates.push(phi, theta)
+        grad.zero_()
+        nn.functional.cross_entropy(model(x), y).backward()
+        coordinates.pull(phi, grad, phi.grad)
+        optimizer.step()
+
+    return step, coordinates
+
+
+def pair(coordinates: Coordinates) -> Callable[[], None]:
+    """Build one push and one pull without a network."""
+    phi, grad_phi = torch.randn(coordinates.d), torch.empty(coordinates.d)
+    theta, grad = torch.empty(coordinates.D), torch.randn(coordinates.D)
+
+    def both() -> None:
+        coordinates.push(phi, theta)
+        coordinates.pull(phi, grad, grad_phi)
+
+    return both
+
+
+def medians(arms: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Return the median CPU time of every arm in milliseconds, interleaved."""
+    times: dict[str, list[int]] = {name: [] for name in arms}
+    for _ in range(rounds):
+        for name, arm in arms.items():
+            arm()
+            for _ in range(COUNTED):
+                start = time.process_time_ns()
+                arm()
+                times[name].append(time.process_time_ns() - start)
+    return {name: float(np.median(values)) / 1e6 for name, values in times.items()}
+
+
+def main() -> None:
+    """Print one row per kind and d."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--dims", type=int, nargs="+", default=[100, 1000, 10000])
+    parser.add_argument("--kinds", nargs="+", default=[kind for kind in KINDS if kind != "dense"])
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    x, y = torch.randn(BATCH, 784), torch.randint(0, 10, (BATCH,))
+    print(f"{platform.machine()}, torch {torch.__version__}, {args.rounds} rounds, median CPU milliseconds, 1 thread")
+    print(f"{'kind':>15} {'d':>6} {'push+pull':>10} {'step':>7} {'plain':>7} {'ratio':>6} {'bytes/D':>8}")
+    for d in args.dims:
+        arms, held = {"plain": plain_step(x, y)}, {}
+        for kind in args.kinds:
+            arms[kind], held[kind] = subspace_step(x, y, kind, d)
+            arms[f"{kind} pair"] = pair(held[kind])
+        found = medians(arms, args.rounds)
+        for kind, coordinates in held.items():
+            bytes_per_parameter = coordinates.projection.memory_bytes / coordinates.D
+            row = f"{kind:>15} {d:>6} {found[f'{kind} pair']:>10.3f} {found[kind]:>7.3f} {found['plain']:>7.3f}"
+            print(f"{row} {found[kind] / found['plain']:>6.2f} {bytes_per_parameter:>8.1f}")
+
+
+if __name__ == "__main__":
+    main()
