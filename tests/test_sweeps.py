@@ -1,0 +1,138 @@
+"""Trials are computed once, kept as they finish, and survive killed workers."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from workbench.errors import InputError
+from workbench.sweeps import Sweep, TrialError, source_digest
+
+
+@pytest.fixture
+def trials(tmp_path, monkeypatch):
+    """A module of trial functions in a folder of its own, importable here and in workers."""
+    (tmp_path / "helper_of_trials.py").write_text("FACTOR = 2\n")
+    (tmp_path / "some_trials.py").write_text(
+        "import os, signal\nfrom pathlib import Path\nimport torch\nfrom helper_of_trials import FACTOR\n"
+        "def double(x, log):\n"
+        "    with Path(log).open('a') as file:\n        file.write(f'{x}\\n')\n"
+        "    return {'y': FACTOR * x, 'threads': torch.get_num_threads()}\n"
+        "def fail_on_two(x):\n    return 10 // (x - 2)\n"
+        "def kill_once(flag):\n"
+        "    if not Path(flag).exists():\n        Path(flag).touch()\n        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return 'survived'\n"
+        "def poison():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import some_trials
+
+    yield some_trials
+    import sys
+
+    del sys.modules["some_trials"], sys.modules["helper_of_trials"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_trial_is_computed_once(trials, tmp_path, workers):
+    log = tmp_path / "log"
+    jobs = [{"x": x, "log": str(log)} for x in range(3)]
+    with Sweep(tmp_path / "kept", workers) as sweep:
+        first = sweep.map(trials.double, jobs)
+        again = sweep.map(trials.double, jobs)
+    assert [t.result["y"] for t in first] == [t.result["y"] for t in again] == [0, 2, 4]
+    assert {t.result["threads"] for t in first} == {1}
+    assert not any(t.cached for t in first)
+    assert all(t.cached for t in again)
+    assert sorted(log.read_text().split()) == ["0", "1", "2"]
+
+
+def test_a_forced_run_keeps_the_earlier_file(trials, tmp_path):
+    job = [{"x": 1, "log": str(tmp_path / "log")}]
+    Sweep(tmp_path / "kept").map(trials.double, job)
+    Sweep(tmp_path / "kept", force=True).map(trials.double, job)
+    assert len(list((tmp_path / "kept").glob("*.json"))) == 2
+
+
+def test_a_failing_trial_does_not_stop_the_others(trials, tmp_path):
+    with pytest.raises(TrialError, match=r"1 of 3 trials failed.*\n.*'x': 2[\s\S]*ZeroDivisionError"):
+        Sweep(tmp_path / "kept").map(trials.fail_on_two, [{"x": x} for x in (1, 2, 3)])
+    assert len(list((tmp_path / "kept").glob("*.json"))) == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_worker_loses_nothing(trials, tmp_path):
+    jobs = [{"x": x, "log": str(tmp_path / "log")} for x in range(4)]
+    with Sweep(tmp_path / "kept", 2) as sweep:
+        assert sweep.map(trials.kill_once, [{"flag": str(tmp_path / "flag")}])[0].result == "survived"
+        assert [t.result["y"] for t in sweep.map(trials.double, jobs)] == [0, 2, 4, 6]
+        with pytest.raises(TrialError, match="1 of 1 trials failed"):
+            sweep.map(trials.poison, [{}])
+        assert sweep.map(trials.double, [{"x": 9, "log": str(tmp_path / "log")}])[0].result["y"] == 18
+
+
+def test_the_key_follows_what_decides_the_result(trials, tmp_path):
+    sweep = Sweep(tmp_path, data_checksum="a")
+    key = sweep.key(trials.double, {"x": 1})
+    assert key == sweep.key(trials.double, {"x": 1})
+    others = [sweep.key(trials.double, {"x": 2}), sweep.key(trials.poison, {"x": 1})]
+    others.append(Sweep(tmp_path, data_checksum="b").key(trials.double, {"x": 1}))
+    (tmp_path / "helper_of_trials.py").write_text("FACTOR = 3  # an import of the trial changed\n")
+    others.append(sweep.key(trials.double, {"x": 1}))
+    assert len({key, *others}) == 5
+
+
+def test_the_source_digest_ignores_where_the_files_lie(tmp_path):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.py").write_text("import b\n")
+        (tmp_path / name / "b.py").write_text("import numpy\n")
+    assert source_digest(tmp_path / "here" / "a.py") == source_digest(tmp_path / "there" / "a.py")
+
+
+def test_a_truncated_result_is_computed_again(trials, tmp_path):
+    sweep = Sweep(tmp_path / "kept")
+    key = sweep.map(trials.double, [{"x": 1, "log": str(tmp_path / "log")}])[0].key
+    path = tmp_path / "kept" / f"{key}.json"
+    path.write_text(path.read_text()[:30])
+    assert not sweep.map(trials.double, [{"x": 1, "log": str(tmp_path / "log")}])[0].cached
+    assert json.loads(path.read_text())["result"]["y"] == 2
+
+
+def test_functions_a_worker_cannot_import_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"must stand at the top of an importable module, got .*<lambda>"):
+        Sweep(tmp_path).map(lambda: 1, [{}])
+    with pytest.raises(InputError, match="workers must be a whole number, at least 1, got 0"):
+        Sweep(tmp_path, workers=0)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads the process table")
+def test_workers_end_with_their_parent(tmp_path):
+    import subprocess
+    import sys
+
+    (tmp_path / "sleeper.py").write_text(
+        "import os, time\ndef nap(pid_file):\n    open(pid_file, 'w').write(str(os.getpid()))\n    time.sleep(60)\n"
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport sleeper\nfrom workbench.sweeps import Sweep\n"
+        f"Sweep({str(tmp_path / 'kept')!r}, 2).map(sleeper.nap, [dict(pid_file={str(tmp_path / 'pid')!r})])\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    for _ in range(200):
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            break
+        time.sleep(0.1)
+    worker = int((tmp_path / "pid").read_text())
+    parent.kill()
+    parent.wait()
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker outlived its parent by ten seconds")

@@ -1,0 +1,270 @@
+"""Trials: functions run over processes, each finished one a file named by what went into it.
+
+A trial is a function at the top of an importable module, called with keyword parameters that JSON can hold. Its key
+is a hash of the function's name, its parameters, the data's checksum, the versions that decide the bits, and the
+source of everything it imports statically from its project; so nothing is computed twice and nothing stale is used.
+"""
+
+import ast
+import functools
+import hashlib
+import inspect
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import require
+from workbench.files import plain, write_json
+
+_Function = Callable[..., Any]
+_Trials = Sequence[Mapping[str, Any]]
+_Outcomes = Iterator[tuple[int, Any]]  # a trial's number with (result, seconds), or with an exception
+
+_ATTEMPTS = 3  # a trial whose worker died this often is set aside
+
+
+class TrialError(RuntimeError):
+    """Some trials failed; the others are finished and kept."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished trial: its key, what the function returned, CPU seconds, and whether it was already there."""
+
+    key: str
+    result: Any
+    seconds: float
+    cached: bool
+
+
+class Sweep:
+    """Runs trials on worker processes and keeps what they return. Use as a context manager; safe from threads.
+
+    Args:
+        directory: Where finished trials lie, ``<key>.json`` each.
+        workers: Processes; 1 runs in this one. Each uses one torch thread, the serial path included.
+        data_checksum: Of the data the trials read; part of every key.
+        force: Compute again what is already there; the earlier file is kept beside the new attempt.
+
+    Raises:
+        InputError: If ``workers`` is not a positive whole number.
+    """
+
+    def __init__(
+        self, directory: str | Path = "runs/trials", workers: int = 1, data_checksum: str = "", force: bool = False
+    ) -> None:
+        whole = isinstance(workers, int) and not isinstance(workers, bool)
+        require(whole and workers >= 1, "workers", "must be a whole number, at least 1", workers)
+        self.directory, self.workers = Path(directory), workers
+        self.data_checksum, self.force = data_checksum, force
+        self.keys: list[str] = []
+        self._pool: ProcessPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "Sweep":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def key(self, function: Callable[..., Any], parameters: Mapping[str, Any]) -> str:
+        """Return the name of a trial's file: 32 hexadecimal digits."""
+        import numpy
+        import torch
+
+        identity = {
+            "schema": 1,
+            "function": f"{Path(inspect.getfile(function)).stem}.{function.__qualname__}",
+            "parameters": plain(parameters),
+            "data": self.data_checksum,
+            "versions": [torch.__version__.partition("+")[0], numpy.__version__],
+            "source": source_digest(inspect.getfile(function)),
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        trials: Sequence[Mapping[str, Any]],
+        progress: Callable[[float], None] | None = None,
+    ) -> list[Trial]:
+        """Run a function once for each set of parameters, at once where workers are free.
+
+        Args:
+            function: Defined at the top of an importable module; returns what JSON can hold.
+            trials: Keyword parameters of each call.
+            progress: Called with the fraction of these trials that is done.
+
+        Returns:
+            The trials in the order given.
+
+        Raises:
+            InputError: If the function cannot be imported by a worker.
+            TrialError: After all others have finished, if some failed; holds their tracebacks.
+        """
+        name = getattr(function, "__qualname__", "<lambda>")
+        importable = function.__module__ != "__main__" and name.isidentifier()
+        require(importable, "function", "must stand at the top of an importable module", name, "move it to a .py file")
+        keys = [self.key(function, parameters) for parameters in trials]
+        with self._lock:
+            self.keys += [k for k in keys if k not in self.keys]
+        found = [None if self.force else self._read(k) for k in keys]
+        missing = [i for i, trial in enumerate(found) if trial is None]
+        failures = []
+        outcomes = self._serial if self.workers == 1 else self._parallel
+        for n, (i, outcome) in enumerate(outcomes(function, trials, missing)):
+            if isinstance(outcome, Exception):
+                trace = "".join(traceback.format_exception(outcome))
+                failures.append(f"{name}({dict(trials[i])}):\n{trace}")
+            else:
+                found[i] = self._keep(keys[i], function, trials[i], *outcome)
+            if progress:
+                progress(1 - (len(missing) - n - 1) / len(trials))
+        if failures:
+            heading = f"{len(failures)} of {len(trials)} trials failed; the others are kept."
+            raise TrialError("\n".join([heading, *failures]))
+        return [trial for trial in found if trial is not None]
+
+    def _serial(self, function: _Function, trials: _Trials, missing: Sequence[int]) -> _Outcomes:
+        for i in missing:
+            try:
+                yield i, _call(function, dict(trials[i]))
+            except Exception as error:
+                yield i, error
+
+    def _parallel(self, function: _Function, trials: _Trials, missing: Sequence[int]) -> _Outcomes:
+        """Yield outcomes as they come; a trial whose worker was killed is tried again on a rebuilt pool."""
+        running = {self._submit(function, trials[i]): (i, 1) for i in missing}
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                i, attempt = running.pop(future)
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool) and attempt < _ATTEMPTS:
+                    running[self._submit(function, trials[i])] = (i, attempt + 1)
+                elif isinstance(error, Exception):
+                    yield i, error
+                else:
+                    yield i, future.result()
+
+    def _submit(self, function: _Function, parameters: Mapping[str, Any]) -> "Future[Any]":
+        with self._lock:
+            try:
+                if self._pool is not None:
+                    return self._pool.submit(_call, function, dict(parameters))
+            except BrokenProcessPool:  # the first to notice rebuilds it for all threads
+                pass
+            self._pool = _make_pool(self.workers)
+            return self._pool.submit(_call, function, dict(parameters))
+
+    def _read(self, key: str) -> Trial | None:
+        """Return a trial that is already there; a file that is not whole counts as absent."""
+        try:
+            record = json.loads((self.directory / f"{key}.json").read_text(encoding="utf-8"))
+            return Trial(key, record["result"], record["seconds"], True) if record["key"] == key else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _keep(
+        self, key: str, function: Callable[..., Any], parameters: Mapping[str, Any], result: Any, seconds: float
+    ) -> Trial:
+        path, attempt = self.directory / f"{key}.json", 1
+        while self.force and path.exists():
+            attempt += 1
+            path = self.directory / f"{key}.{attempt}.json"
+        name = f"{function.__module__}.{function.__qualname__}"
+        record = {"schema": 1, "key": key, "function": name, "parameters": parameters, "result": result}
+        write_json(path, record | {"data_checksum": self.data_checksum, "seconds": seconds, "finished": time.time()})
+        return Trial(key, plain(result), seconds, False)
+
+
+def source_digest(path: str | Path) -> str:
+    """Hash a source file and all it imports, statically and from its own folder or the package, however deeply.
+
+    Args:
+        path: A Python file.
+
+    Returns:
+        64 hexadecimal digits that change when any of those files does.
+    """
+    path = Path(path).resolve()
+    digests: dict[Path, str] = {}
+    waiting = [path]
+    while waiting:
+        current = waiting.pop()
+        if current not in digests:
+            digests[current], imports = _read_source(current, current.stat().st_mtime_ns)
+            waiting += [found for name in imports if (found := _find(name, path.parent)) is not None]
+    named = sorted((file.name, digest) for file, digest in digests.items())  # names only: a clone elsewhere is the same
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+
+
+@functools.lru_cache
+def _read_source(path: Path, _modified: int) -> tuple[str, tuple[str, ...]]:
+    """Return a file's digest and the modules it may import, those named by ``from a import b`` as a and a.b."""
+    text = path.read_bytes()
+    names = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return hashlib.sha256(text).hexdigest(), tuple(names)
+
+
+def _find(name: str, folder: Path) -> Path | None:
+    """Return the project's file of a module name, or None for what is not the project's."""
+    root = Path(__file__).resolve().parent.parent if name.partition(".")[0] == "workbench" else folder
+    base = root.joinpath(*name.split("."))
+    candidates = (base.with_suffix(".py"), base / "__init__.py")
+    return next((c for c in candidates if c.is_file()), None)
+
+
+def _make_pool(workers: int) -> ProcessPoolExecutor:
+    """Return worker processes with one torch thread each: forked from a clean server where there is one."""
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(["workbench.training", "workbench.coordinates"])
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    """Make a worker use one thread, leave interrupts to its parent, and end when its parent does."""
+    import signal
+
+    import torch
+
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def watch() -> None:
+            multiprocessing.connection.wait([parent.sentinel])
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _call(function: Callable[..., Any], parameters: dict[str, Any]) -> tuple[Any, float]:
+    """Call a trial on one thread; return its result and the CPU seconds it took."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    started = time.process_time()
+    try:
+        return function(**parameters), time.process_time() - started
+    finally:
+        torch.set_num_threads(threads)
