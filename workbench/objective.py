@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from workbench.errors import require, require_choice
 from workbench.layout import Point, layout_of
 from workbench.seeds import generator
-from workbench.sources import source
+from workbench.examples import source
 
 BatchStats = Literal["stored", "recalibrated"]
 Loss = Callable[[Tensor, Tensor], Tensor]

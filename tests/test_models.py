@@ -1,0 +1,61 @@
+"""The networks have the sizes they are known by and depend on their seed alone."""
+
+import pytest
+import torch
+
+from workbench import models
+from workbench.errors import InputError
+
+
+def size(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (models.mlp([784, 200, 200, 10]), 199_210),
+        (models.lenet(), 44_426),
+        (models.lenet(8), 19_754),
+        (models.CharTransformer(), 1_258_080),
+    ],
+)
+def test_sizes(network, expected):
+    assert size(network) == expected
+
+
+@pytest.mark.parametrize(
+    "make", [lambda s: models.mlp([4, 3], s), lambda s: models.lenet(8, seed=s), lambda s: models.small_cnn(seed=s)]
+)
+def test_same_seed_same_weights_whatever_else_is_random(make):
+    first = make(0)
+    torch.manual_seed(123)
+    same, other = make(0), make(1)
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), same.state_dict().values(), strict=True))
+    assert not torch.equal(next(first.parameters()), next(other.parameters()))
+
+
+def test_initial_scales_are_he():
+    weights = models.mlp([500, 400, 10])[1].weight
+    assert weights.std().item() == pytest.approx((2 / 500) ** 0.5, rel=0.02)
+    assert not models.mlp([5, 3])[1].bias.any()
+
+
+def test_the_transformer_is_causal_and_tied():
+    network = models.CharTransformer(width=16, n_layers=2, n_heads=2).eval()
+    tokens = torch.zeros(1, 6, dtype=torch.long)
+    later = tokens.clone()
+    later[0, 4] = 3
+    difference = (network(tokens) - network(later)).abs().amax((0, 2))
+    assert difference[:4].max() == 0
+    assert difference[4:].min() > 0
+    assert network.head.weight is network.token.weight
+
+
+def test_bad_sizes_are_refused():
+    with pytest.raises(InputError, match="widths must be at least two positive integers"):
+        models.mlp([784])
+    with pytest.raises(InputError, match="side must be at least 4 pixels, got 2"):
+        models.lenet(2)
+    with pytest.raises(InputError, match="width must be a multiple of n_heads=4, got 10"):
+        models.CharTransformer(width=10)
