@@ -1,58 +1,120 @@
-"""Examples behind one interface: tensors held in memory, or a DataLoader's dataset read in an order of ours."""
+"""Published image files: where they come from and what they must hold.
 
-from collections.abc import Iterator
-from typing import Any
+Every digest is of the *decompressed* content, so a mirror may compress anew and a truncated or altered file is still
+refused. Where a digest could not be computed at first hand, its comment says who publishes it.
+"""
 
-import torch
-from torch import Tensor
-
-from workbench.errors import require
+from dataclasses import dataclass
 
 
-class Tensors:
-    """Examples held in two tensors."""
+@dataclass(frozen=True)
+class Part:
+    """One array of bytes inside a file: its name there, its length and its SHA-256 once decompressed."""
 
-    def __init__(self, x: Tensor, y: Tensor, device: torch.device, dtype: torch.dtype) -> None:
-        require(len(x) == len(y) > 0, "data", "must hold as many targets as inputs, and some", (len(x), len(y)))
-        self.x, self.y = (t.to(device, dtype if t.is_floating_point() else None) for t in (x, y))
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def batch(self, index: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the examples of an index tensor, all of them for None."""
-        return (self.x, self.y) if index is None else (self.x[index], self.y[index])
-
-    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all examples in their order, ``size`` at a time."""
-        return zip(self.x.split(size), self.y.split(size), strict=True)
+    name: str
+    size: int
+    sha256: str
 
 
-class Loaded:
-    """Examples read one by one through a DataLoader's dataset and collate function; the order is ours."""
+@dataclass(frozen=True)
+class Source:
+    """One file (.gz, .tar.gz or .npz), the parts that are read from it, and its mirrors, best first."""
 
-    def __init__(self, loader: Any, device: torch.device, dtype: torch.dtype) -> None:
-        self.dataset, self.collate, self.device, self.dtype = loader.dataset, loader.collate_fn, device, dtype
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def batch(self, index: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the examples of an index tensor, all of them for None."""
-        rows = range(len(self)) if index is None else index.tolist()
-        x, y = self.collate([self.dataset[i] for i in rows])
-        return tuple(t.to(self.device, self.dtype if t.is_floating_point() else None) for t in (x, y))
-
-    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all examples in their order, ``size`` at a time."""
-        return (self.batch(index) for index in torch.arange(len(self)).split(size))
+    file: str
+    parts: tuple[Part, ...]
+    urls: tuple[str, ...] = ()
 
 
-def source(data: Any, device: torch.device, dtype: torch.dtype) -> Tensors | Loaded:
-    """Read tensors, a split or a DataLoader through one interface."""
-    if isinstance(data, torch.utils.data.DataLoader):
-        mappable = hasattr(data.dataset, "__getitem__") and hasattr(data.dataset, "__len__")
-        require(mappable, "data", "must be map-style: a length and items by index", type(data.dataset).__name__)
-        return Loaded(data, device, dtype)
-    x, y = (data.x, data.y) if hasattr(data, "x") and hasattr(data, "y") else data
-    return Tensors(torch.as_tensor(x), torch.as_tensor(y), device, dtype)
+def _idx(digests: tuple[str, str, str, str], mirrors: tuple[str, ...]) -> tuple[Source, ...]:
+    """Describe the four IDX files of a set in MNIST's format: a header of 16 or 8 bytes, then one byte a value."""
+    sizes = (16 + 60_000 * 784, 8 + 60_000, 16 + 10_000 * 784, 8 + 10_000)
+    kinds = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    return tuple(
+        Source(
+            f"{kind}-ubyte.gz", (Part(f"{kind}-ubyte", size, digest),), tuple(f"{m}{kind}-ubyte.gz" for m in mirrors)
+        )
+        for kind, size, digest in zip(kinds, sizes, digests, strict=True)
+    )
+
+
+# Digests computed on files whose .gz has the published MD5 (f68b3c2d..., d53e105e..., 9fb629c4..., ec29112d...).
+# Mirrors: those of torchvision and of TensorFlow Datasets. The original site often refuses, so it comes last.
+MNIST = _idx(
+    (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+    (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "http://yann.lecun.com/exdb/mnist/",
+    ),
+)
+# The labels' digests were computed on files with the published MD5 (25c81989..., bb300cfd...). The images' are those
+# that independent loaders publish for the decompressed files behind the .gz of MD5 8d4fb7e6... and bef4ecab....
+FASHION_MNIST = _idx(
+    (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+    (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    ),
+)
+# The *binary* archive, never the pickled one; its published MD5 is c32a1d4ab5d03f1284b67883e8d87530. The members'
+# digests are those of torchvision-ruby, which names the archive's SHA-256 c4a38c50... as TensorFlow Datasets does.
+CIFAR10 = (
+    Source(
+        "cifar-10-binary.tar.gz",
+        tuple(
+            Part(f"{batch}.bin", 10_000 * 3073, digest)
+            for batch, digest in {
+                "data_batch_1": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+                "data_batch_2": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+                "data_batch_3": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+                "data_batch_4": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+                "data_batch_5": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+                "test_batch": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+            }.items()
+        ),
+        (
+            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            "https://cave.cs.toronto.edu/kriz/cifar-10-binary.tar.gz",
+            "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/cifar-10-binary.tar.gz",
+        ),
+    ),
+)
+# Two partial sets that a data folder may hold instead; they have no mirror.
+FASHION_MNIST_FIRST = (
+    Source(
+        "fashion_mnist_first3615.npz",
+        (
+            Part("x", 3615 * 784, "a946fc9312c9880446757a540beb4503057b26dcbc5ab1c15a7e629ad93cb670"),
+            Part("y", 3615, "8bc55345e95162a58408bf9087aca81a10ee67d50b8b718a4e4e25a700d1214d"),
+        ),
+    ),
+)
+CIFAR10_SUBSET = (
+    Source(
+        "cifar10_subset.npz",
+        (
+            Part("x_train", 5000 * 3072, "8408cb1d487a81dc74bed9bf922c2fd301fe2b1423ee16016de79a0f4ea9cff1"),
+            Part("y_train", 5000, "82b397643bd8851eecd4bf04f74438bf4aeeb7d1f9074791252a04fd9277c0f3"),
+            Part("x_holdout", 1000 * 3072, "1d90f9783b1503f8fe91ce0e985a9af5bd7474024be2c613d72ea9e33c6a2849"),
+            Part("y_holdout", 1000, "f3be2d53989b1cb1f4a240156c7c46a671e781b4ed9d08b11e2d990d6fc45593"),
+            Part("x_test", 1000 * 3072, "da362006b99671213d1a5d856cab2bedf64d40bad4501630ee60f4ceb2d3ec7f"),
+            Part("y_test", 1000, "636a087e604331a0b9dafc94b6e9ade0c9cec72c4400d12473ccdb3e264474c1"),
+        ),
+    ),
+)
+# Where a set may lie: folder and files. The first entry is the whole set, and the one that can be downloaded.
+PLACES: dict[str, tuple[tuple[str, tuple[Source, ...]], ...]] = {
+    "mnist": (("mnist", MNIST),),
+    "fashion_mnist": (("fashion_mnist", FASHION_MNIST), ("fashion_mnist_partial", FASHION_MNIST_FIRST)),
+    "cifar10": (("cifar10", CIFAR10), ("cifar10", CIFAR10_SUBSET)),
+}
