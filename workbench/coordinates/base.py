@@ -170,8 +170,8 @@ class Projection(ABC):
         Raises:
             InputError: If either is not an integer in its range.
         """
-        require(_is_integer(D) and D >= 1, "D", "must be a positive integer", D)
-        require(_is_integer(d) and 1 <= d <= D, "subspace_dim", f"must be in 1..D={D}", d)
+        require(is_integer(D) and D >= 1, "D", "must be a positive integer", D)
+        require(is_integer(d) and 1 <= d <= D, "subspace_dim", f"must be in 1..D={D}", d)
         self.D, self.d = int(D), int(d)
 
     @abstractmethod
@@ -223,6 +223,13 @@ def fits_in_memory(n_bytes: int, kind: str, D: int, d: int) -> None:
     require(n_bytes <= MAX_BYTES, "subspace_dim", rule, d, 'use kind "hashed", whose size does not grow with d')
 
 
-def _is_integer(value: object) -> bool:
-    """Tell integers from everything else, booleans included."""
+def is_integer(value: object) -> bool:
+    """Tell integers, NumPy's included, from everything else, booleans included.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        Whether it is an integer.
+    """
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -24,8 +24,10 @@ class Fastfood(Projection):
         gauss: Diagonals of G, shape ``(blocks, n)``.
 
     References:
-        Le, Sarlos, Smola (2013), Fastfood: Approximating Kernel Expansions in Loglinear Time, eq. 8, without the
-        diagonal S that gives rows the lengths of Gaussian ones, as Li et al. (2018) use it.
+        Le, Sarlos, Smola (2013), Fastfood: Approximating Kernel Expansions in Loglinear Time, without the diagonal S
+        that gives rows the lengths of Gaussian ones, and with each block's G scaled by itself. The code of Li et al.
+        (2018) leaves out S too, but takes one block with n the next power of two from D, cut to D rows, which costs
+        O(D log D) and has unit columns in expectation only.
     """
 
     def __init__(

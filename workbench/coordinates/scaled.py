@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from workbench.coordinates.base import Coordinates, Projection, Tangent
+from workbench.coordinates.base import Coordinates, Projection, Tangent, is_integer
 from workbench.coordinates.subspace import Subspace, projection
 from workbench.errors import require
 
@@ -18,7 +18,7 @@ class LayerScaled(Coordinates):
 
     References:
         Aghajanyan, Zettlemoyer, Gupta (2020), Intrinsic Dimensionality Explains the Effectiveness of Language Model
-        Fine-Tuning, eq. 3 ("SAID"), with 1 + lambda for their lambda, so that phi starts at zero like any other.
+        Fine-Tuning ("SAID"), with 1 + lambda for their lambda, so that phi starts at zero like any other.
     """
 
     def __init__(self, theta_0: Tensor, projection: Projection, layout_sizes: Sequence[int]) -> None:
@@ -62,7 +62,7 @@ class LayerScaled(Coordinates):
         """
         m, D = len(layout_sizes), theta_0.numel()
         rule = f"must be an integer in m+1..m+D={m + 1}..{m + D}, for m={m} scales"
-        require(isinstance(d, int) and m < d <= m + D, "subspace_dim", rule, d)
+        require(is_integer(d) and m < d <= m + D, "subspace_dim", rule, d)
         P = projection(kind, D, d - m, seed, "layer_scaled", *names, dtype=theta_0.dtype, device=theta_0.device)
         return cls(theta_0, P, layout_sizes)
 
