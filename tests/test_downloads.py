@@ -3,9 +3,11 @@
 import gzip
 import hashlib
 import io
+import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,9 +17,9 @@ import numpy as np
 import pytest
 
 from workbench import downloads
-from workbench.downloads import cache_folder, contents, data_folder, fetch, read
+from workbench.downloads import contents, fetch, read
 from workbench.errors import DataError
-from workbench.sources import PLACES, Part, Source
+from workbench.sources import PLACES, Part, Source, cache_folder, data_folder
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 30_000, dtype=np.uint8).tobytes()
 PACKED = gzip.compress(CONTENT, mtime=0)
@@ -39,6 +41,7 @@ class Server:
     bodies: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
     ranges: list[str | None] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
 
     def add(self, path: str, body: bytes = PACKED, fault: str = "") -> str:
         self.bodies[path], self.faults[path] = body, fault
@@ -68,7 +71,10 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(body) - start))
             self.end_headers()
             end = start + int(fault.removeprefix("cut ")) if fault.startswith("cut ") else len(body)
+            end = 20_000 if fault == "stalls" else end
             self.wfile.write(body[start:end])
+            if fault == "stalls":
+                server.released.wait(30)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -85,6 +91,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield state
+        state.released.set()
         http.shutdown()
         thread.join()
 
@@ -174,6 +181,35 @@ def test_a_wrong_download_never_gets_its_name(server: Server, tmp_path: Path, bo
     assert "numbers.gz could not be downloaded" in str(caught.value)
     assert str(tmp_path / "numbers.gz") in str(caught.value), "names the place to put it by hand"
     assert "WORKBENCH_DATA" in str(caught.value)
+
+
+def test_many_at_once_download_once(server: Server, tmp_path: Path) -> None:
+    wanted = source(server.add("/a"))
+    threads = [threading.Thread(target=fetch, args=(wanted, tmp_path)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.ranges == [None]
+    assert names(tmp_path) == ["numbers.gz"]
+
+
+def test_a_killed_download_is_continued(server: Server, tmp_path: Path) -> None:
+    wanted = source(server.add("/a", fault="stalls"))
+    script = "import sys; from workbench.downloads import fetch; from workbench.sources import *; from pathlib import *"
+    command = [sys.executable, "-c", f"{script}; fetch({wanted!r}, Path(sys.argv[1]))", str(tmp_path)]
+    part = tmp_path / "numbers.gz.part"
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
+        end = time.monotonic() + 20
+        while not (part.exists() and part.stat().st_size) and time.monotonic() < end:
+            time.sleep(0.01)
+        child.kill()
+    begun = part.stat().st_size
+    assert 0 < begun <= 20_000
+    assert names(tmp_path) == ["numbers.gz.part"]
+    server.add("/a")
+    assert fetch(wanted, tmp_path).read_bytes() == PACKED
+    assert server.ranges == [None, f"bytes={begun}-"]
 
 
 def test_no_mirror(tmp_path: Path) -> None:

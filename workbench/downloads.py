@@ -3,10 +3,12 @@
 A file is trusted by its content alone: reading it compares every part with the SHA-256 in ``workbench.sources``.
 """
 
+import contextlib
 import gzip
 import hashlib
 import http.client
 import os
+import sqlite3
 import sys
 import tarfile
 import time
@@ -20,7 +22,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from workbench.errors import DataError
-from workbench.sources import PLACES, Part, Source
+from workbench.sources import PLACES, Part, Source, cache_folder, data_folder
 
 _TIMEOUT_SECONDS = 30.0
 _CHUNK_BYTES = 1 << 18
@@ -62,45 +64,6 @@ def contents(name: str) -> dict[str, np.ndarray]:
     cache = cache_folder() / place
     remedy = "delete it, and it will be downloaded anew"
     return _merged(read(source, fetch(source, cache), remedy) for source in sources)
-
-
-def data_folder() -> Path | None:
-    """Return the folder that ``WORKBENCH_DATA`` names, or ``None`` if the variable is unset or empty.
-
-    Returns:
-        An existing, readable folder.
-
-    Raises:
-        DataError: If there is no such folder or it cannot be listed.
-    """
-    named = os.environ.get("WORKBENCH_DATA", "")
-    if not named:
-        return None
-    try:
-        next(Path(named).iterdir(), None)
-    except OSError as error:
-        raise DataError(
-            f"WORKBENCH_DATA must name a readable folder, got {named!r} ({error.strerror}); "
-            "correct it, or unset it to have data downloaded"
-        ) from error
-    return Path(named)
-
-
-def cache_folder() -> Path:
-    """Return where downloads are kept: ``WORKBENCH_CACHE``, else the platform's folder for a user's caches.
-
-    Returns:
-        A folder that may not exist yet.
-    """
-    if named := os.environ.get("WORKBENCH_CACHE"):
-        return Path(named)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "workbench"
 
 
 def read(source: Source, path: Path, remedy: str) -> dict[str, np.ndarray]:
@@ -146,18 +109,37 @@ def fetch(source: Source, folder: Path) -> Path:
     Raises:
         DataError: If the folder cannot be written or no mirror gave the file.
     """
-    target = folder / source.file
+    target, part = folder / source.file, folder / f"{source.file}.part"
     if target.is_file():
         return target
-    part = folder / f"{source.file}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         part.open("ab").close()
     except OSError as error:
         raise DataError(f"{folder} must be writable ({error.strerror}); name another in WORKBENCH_CACHE") from error
+    with _alone(folder / f"{source.file}.lock"):
+        return target if target.is_file() else _from_mirrors(source, part, target)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one process at a time download a file; the others wait and then find it.
+
+    A transaction of SQLite is a lock that every platform has and that ends with its process, however that dies.
+    """
+    with contextlib.closing(sqlite3.connect(path, timeout=3600, isolation_level=None)) as lock:
+        with contextlib.suppress(sqlite3.OperationalError):  # a file system without locks: go on alone
+            lock.execute("PRAGMA journal_mode=MEMORY")  # nothing is ever written
+            lock.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def _from_mirrors(source: Source, part: Path, target: Path) -> Path:
+    """Try the mirrors in turn, twice: the second round continues what the first one left."""
     failures: dict[str, str] = {}
     hopeless: set[str] = set()
-    for url in (*source.urls, *source.urls):  # a second round, to continue what the first one left
+    part.touch()
+    for url in (*source.urls, *source.urls):
         if url in hopeless:
             continue
         begun = part.stat().st_size > 0
@@ -177,7 +159,7 @@ def fetch(source: Source, folder: Path) -> Path:
     tried = "; ".join(f"{url} ({reason})" for url, reason in failures.items())
     raise DataError(
         f"{source.file} could not be downloaded: {tried or 'it has no mirror'}. Call again to go on where it stopped, "
-        f"put the file at {target} by hand, or name a folder that holds {folder.name}/{source.file} in WORKBENCH_DATA"
+        f"put the file at {target} by hand, or name in WORKBENCH_DATA a folder with {target.parent.name}/{source.file}"
     )
 
 
@@ -248,7 +230,7 @@ def _save(response: http.client.HTTPResponse, part: Path, done: int) -> None:
     with part.open("ab" if done else "wb") as file:
         bar = _Bar(part.stem, total)
         try:
-            while chunk := response.read(_CHUNK_BYTES):
+            while chunk := response.read1(_CHUNK_BYTES):  # what is there, so that little is lost when killed
                 file.write(chunk)
                 done += len(chunk)
                 bar.update(done)

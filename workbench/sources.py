@@ -1,10 +1,15 @@
-"""Published image files: where they come from and what they must hold.
+"""Published image files: where they come from, what they must hold, where they may lie.
 
 Every digest is of the *decompressed* content, so a mirror may compress anew and a truncated or altered file is still
 refused. Where a digest could not be computed at first hand, its comment says who publishes it.
 """
 
+import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -118,3 +123,42 @@ PLACES: dict[str, tuple[tuple[str, tuple[Source, ...]], ...]] = {
     "fashion_mnist": (("fashion_mnist", FASHION_MNIST), ("fashion_mnist_partial", FASHION_MNIST_FIRST)),
     "cifar10": (("cifar10", CIFAR10), ("cifar10", CIFAR10_SUBSET)),
 }
+
+
+def data_folder() -> Path | None:
+    """Return the folder that ``WORKBENCH_DATA`` names, or ``None`` if the variable is unset or empty.
+
+    Returns:
+        An existing, readable folder.
+
+    Raises:
+        DataError: If there is no such folder or it cannot be listed.
+    """
+    named = os.environ.get("WORKBENCH_DATA", "")
+    if not named:
+        return None
+    try:
+        next(Path(named).iterdir(), None)
+    except OSError as error:
+        raise DataError(
+            f"WORKBENCH_DATA must name a readable folder, got {named!r} ({error.strerror}); "
+            "correct it, or unset it to have data downloaded"
+        ) from error
+    return Path(named)
+
+
+def cache_folder() -> Path:
+    """Return where downloads are kept: ``WORKBENCH_CACHE``, else the platform's folder for a user's caches.
+
+    Returns:
+        A folder that may not exist yet.
+    """
+    if named := os.environ.get("WORKBENCH_CACHE"):
+        return Path(named)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "workbench"
