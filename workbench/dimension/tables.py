@@ -1,0 +1,135 @@
+"""What goes in, a table of runs, and what comes out, an estimate."""
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import require
+
+Array = NDArray[np.float64]
+
+
+def is_int(value: object) -> bool:
+    """Tell integers from everything else; ``True`` is not 1."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def check_number(name: str, value: object, rule: str, remedy: str = "") -> float:
+    """Return a finite number; refuse everything else, ``True`` included."""
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    require(number and math.isfinite(value), name, rule, value, remedy)  # type: ignore[arg-type]
+    return float(value)  # type: ignore[arg-type]
+
+
+def check_fraction(fraction: object) -> float:
+    """Refuse a fraction outside (0, 1]."""
+    value = check_number("fraction", fraction, "must be in (0, 1]", "0.9 is usual")
+    require(0 < value <= 1, "fraction", "must be in (0, 1]", fraction, "0.9 is usual")
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """A table of finished runs, one entry per (d, seed).
+
+    Args:
+        dims: Subspace dimension of each run, integers of at least 1, shape ``(n,)``.
+        seeds: Seed of each run, shape ``(n,)``.
+        scores: Score on the test split, larger is better, shape ``(n,)``; NaN marks a run that diverged.
+        correct: Whether each test example was right, boolean, shape ``(n, n_examples)``; needs accuracies as scores.
+    """
+
+    dims: NDArray[np.int64]
+    seeds: NDArray[np.int64]
+    scores: Array
+    correct: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse tables that do not fit together."""
+        dims, seeds, scores = np.asarray(self.dims), np.asarray(self.seeds), np.asarray(self.scores, dtype=float)
+        require(dims.ndim == 1 and dims.size > 0, "dims", "must be a non-empty list", self.dims)
+        require(dims.dtype.kind in "iu" and dims.min() >= 1, "dims", "must be integers of at least 1", self.dims)
+        require(seeds.dtype.kind in "iu" and seeds.shape == dims.shape, "seeds", f"must be {len(dims)} integers", seeds)
+        require(scores.shape == dims.shape, "scores", f"must be {len(dims)} numbers", scores)
+        require(not np.isinf(scores).any(), "scores", "must be finite, or NaN for a diverged run", scores)
+        pairs = set(zip(dims.tolist(), seeds.tolist(), strict=True))
+        require(len(pairs) == len(dims), "seeds", "must not repeat at one d", seeds, "give every run its own seed")
+        for name, value in (("dims", dims), ("seeds", seeds), ("scores", scores)):
+            object.__setattr__(self, name, value)
+        if self.correct is not None:
+            object.__setattr__(self, "correct", self._checked_correct(np.asarray(self.correct)))
+
+    def _checked_correct(self, correct: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return the examples' table if it is boolean and its means are the scores."""
+        shaped = correct.ndim == 2 and correct.dtype == bool and len(correct) == len(self.dims) and correct.shape[1] > 1
+        rule = f"must be boolean of shape ({len(self.dims)}, n_examples)"
+        require(shaped, "correct", rule, (correct.dtype.name, correct.shape))
+        alive = ~np.isnan(self.scores)
+        agrees = np.allclose(correct.mean(axis=1)[alive], self.scores[alive], rtol=0, atol=1e-5)
+        require(agrees, "correct", "must average to the scores", "other means", "leave it out unless score is accuracy")
+        return correct
+
+    def __len__(self) -> int:
+        """Return the number of runs."""
+        return len(self.dims)
+
+    def __add__(self, other: "Runs") -> "Runs":
+        """Return both tables as one; examples are kept only if both have them."""
+        both = self.correct is not None and other.correct is not None
+        names = ("dims", "seeds", "scores", "correct") if both else ("dims", "seeds", "scores")
+        return Runs(**{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names})
+
+    @property
+    def n_diverged(self) -> int:
+        """Return how many runs diverged."""
+        return int(np.isnan(self.scores).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """An intrinsic dimension: ``str`` gives "560 [541, 583]" or "> 1500".
+
+    ``value`` is the largest (smallest) tested d when ``censored`` is "above" ("below"). An end of the interval that
+    no run supports is ``inf`` or 0; both ends are None where nothing tells the spread. ``covers`` names what the
+    interval covers, among "seeds", "baseline seeds" and "examples". ``log_draws`` are draws of log d_int.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    threshold: float
+    fraction: float | None
+    level: float
+    censored: Literal["above", "below"] | None
+    method: Literal["line", "isotonic"]
+    covers: tuple[str, ...]
+    tested: tuple[int, int]
+    n_runs: int
+    n_seeds: int
+    n_baseline: int
+    n_examples: int | None
+    n_diverged: int
+    log_draws: Array | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        """Return value and interval, censoring said as such."""
+        text = {None: "", "above": "> ", "below": "<= "}[self.censored] + _figure(self.value)
+        if self.low is None or self.high is None:
+            return f"{text} (one seed: no interval)"
+        low = _figure(self.low) if self.low > 0 else f"< {self.tested[0]}"
+        high = _figure(self.high) if math.isfinite(self.high) else f"> {self.tested[1]}"
+        return f"{text} [{low}, {high}]" + ("" if "seeds" in self.covers else " (one seed: test examples only)")
+
+    def record(self) -> dict[str, Any]:
+        """Return what a JSON record keeps: all but the draws, an end that no run supports as None, the text beside."""
+        table = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "log_draws"}
+        ends = {n: v if v and math.isfinite(v) else None for n, v in (("low", self.low), ("high", self.high))}
+        return table | ends | {"text": str(self)}
+
+
+def _figure(value: float) -> str:
+    """Print whole numbers from 100, three digits below."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
