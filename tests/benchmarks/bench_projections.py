@@ -2,7 +2,7 @@
 
 Single-thread CPU time, medians. Every round runs every arm, so that drift of the machine hits all alike, and a few
 steps of it in a row, the first of which is not counted: it pays for refilling the caches.
-Network: MLP 784-200-200-10 (D = 199,210), batch 128, Adam.
+Networks: MLP 784-200-200-10 (D = 199,210), LeNet (44,426), character transformer (1,258,080); batch 128, Adam.
 """
 
 import argparse
@@ -15,14 +15,27 @@ import torch
 from torch import nn
 
 from workbench.coordinates import KINDS, Coordinates, Subspace, projection
+from workbench.errors import InputError
+from workbench.models import CharTransformer, lenet, mlp
 
 BATCH = 128
 COUNTED = 4
 
 
-def mlp() -> nn.Module:
-    """Build the network of Li et al."""
-    return nn.Sequential(nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU(), nn.Linear(200, 10))
+def problem(network: str) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    """Build a network with one batch for it."""
+    if network == "transformer":
+        tokens = torch.randint(0, 65, (BATCH, 65))
+        return CharTransformer(), tokens[:, :-1], tokens[:, 1:]
+    y = torch.randint(0, 10, (BATCH,))
+    if network == "lenet":
+        return lenet(), torch.randn(BATCH, 1, 28, 28), y
+    return mlp([784, 200, 200, 10]), torch.randn(BATCH, 784), y
+
+
+def loss(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Compute the mean cross-entropy."""
+    return nn.functional.cross_entropy(model(x).flatten(0, -2), y.flatten())
 
 
 def flatten(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,24 +51,22 @@ def flatten(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     return theta, grad
 
 
-def plain_step(x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
+def plain_step(network: str) -> Callable[[], None]:
     """Build the step everybody writes: torch's own modules and optimizer."""
-    torch.manual_seed(0)
-    model = mlp()
+    model, x, y = problem(network)
     optimizer = torch.optim.Adam(model.parameters())
 
     def step() -> None:
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
+        loss(model, x, y).backward()
         optimizer.step()
 
     return step
 
 
-def subspace_step(x: torch.Tensor, y: torch.Tensor, kind: str, d: int) -> tuple[Callable[[], None], Coordinates]:
+def subspace_step(network: str, kind: str, d: int) -> tuple[Callable[[], None], Subspace]:
     """Build a step of Adam in a subspace."""
-    torch.manual_seed(0)
-    model = mlp()
+    model, x, y = problem(network)
     theta, grad = flatten(model)
     coordinates = Subspace(theta.clone(), projection(kind, theta.numel(), d, 0))
     phi = nn.Parameter(coordinates.initial())
@@ -65,7 +76,7 @@ def subspace_step(x: torch.Tensor, y: torch.Tensor, kind: str, d: int) -> tuple[
     def step() -> None:
         coordinates.push(phi, theta)
         grad.zero_()
-        nn.functional.cross_entropy(model(x), y).backward()
+        loss(model, x, y).backward()
         coordinates.pull(phi, grad, phi.grad)
         optimizer.step()
 
@@ -97,28 +108,38 @@ def medians(arms: dict[str, Callable[[], None]], rounds: int) -> dict[str, float
     return {name: float(np.median(values)) / 1e6 for name, values in times.items()}
 
 
+def measure(network: str, d: int, kinds: list[str], rounds: int) -> None:
+    """Print one row per kind."""
+    arms, held = {"plain": plain_step(network)}, {}
+    for kind in kinds:
+        try:
+            arms[kind], held[kind] = subspace_step(network, kind, d)
+        except InputError as error:
+            print(f"{kind:>15} {d:>6} refused: {error}")
+            continue
+        arms[f"{kind} pair"] = pair(held[kind])
+    found = medians(arms, rounds)
+    for kind, coordinates in held.items():
+        bytes_per_parameter = coordinates.projection.memory_bytes / coordinates.D
+        row = f"{kind:>15} {d:>6} {found[f'{kind} pair']:>10.3f} {found[kind]:>8.3f} {found['plain']:>8.3f}"
+        print(f"{row} {found[kind] / found['plain']:>6.2f} {bytes_per_parameter:>8.1f}", flush=True)
+
+
 def main() -> None:
-    """Print one row per kind and d."""
+    """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", choices=["mlp", "lenet", "transformer"], default="mlp")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--dims", type=int, nargs="+", default=[100, 1000, 10000])
-    parser.add_argument("--kinds", nargs="+", default=[kind for kind in KINDS if kind != "dense"])
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    x, y = torch.randn(BATCH, 784), torch.randint(0, 10, (BATCH,))
-    print(f"{platform.machine()}, torch {torch.__version__}, {args.rounds} rounds, median CPU milliseconds, 1 thread")
-    print(f"{'kind':>15} {'d':>6} {'push+pull':>10} {'step':>7} {'plain':>7} {'ratio':>6} {'bytes/D':>8}")
+    print(f"{args.network}, {platform.machine()}, torch {torch.__version__}, batch {BATCH}, 1 thread")
+    print(f"median CPU milliseconds of {COUNTED * args.rounds} steps")
+    print(f"{'kind':>15} {'d':>6} {'push+pull':>10} {'step':>8} {'plain':>8} {'ratio':>6} {'bytes/D':>8}")
     for d in args.dims:
-        arms, held = {"plain": plain_step(x, y)}, {}
-        for kind in args.kinds:
-            arms[kind], held[kind] = subspace_step(x, y, kind, d)
-            arms[f"{kind} pair"] = pair(held[kind])
-        found = medians(arms, args.rounds)
-        for kind, coordinates in held.items():
-            bytes_per_parameter = coordinates.projection.memory_bytes / coordinates.D
-            row = f"{kind:>15} {d:>6} {found[f'{kind} pair']:>10.3f} {found[kind]:>7.3f} {found['plain']:>7.3f}"
-            print(f"{row} {found[kind] / found['plain']:>6.2f} {bytes_per_parameter:>8.1f}")
+        measure(args.network, d, args.kinds, args.rounds)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ def walsh_hadamard(x: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
     """Multiply every row of x by the Hadamard matrix H_n (Sylvester's order, entries 1 and -1).
 
     H_n is the Kronecker product of smaller H_r, so the transform is one matrix product per factor along the axes of a
-    reshaped row. Butterflies need fewer additions (log2 n per number instead of about 4 log2 n multiply-adds), but each
-    of their log2 n passes moves all data, while a product by H_16 does four at once at the speed of matrix products:
-    measured 4 to 5 passes faster on a CPU.
+    reshaped row. Butterflies need fewer additions, log2 n per number against about 8 log2 n operations here, but each
+    of their log2 n passes moves all data; products by H_16 do four passes in one. Measured on one CPU core with
+    200,000 numbers: 2.2 to 2.5 times faster than torch butterflies at n = 128, 1,024 and 16,384.
 
     Args:
         x: Rows, shape ``(k, n)``, n a power of two, contiguous; destroyed.
