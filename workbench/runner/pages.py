@@ -6,6 +6,7 @@ network for MathJax, require.js and widgets; so only its cells are used, inside 
 """
 
 import html
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -15,7 +16,8 @@ import nbformat
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 
-from workbench.files import write_text
+from workbench.errors import DataError
+from workbench.files import atomic, write_text
 
 _PLOTLY = "application/vnd.plotly.v1+json"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -67,16 +69,24 @@ def write_page(notebook: Path, page: Path, *, library: Path, record: dict[str, A
 
 
 def write_library(path: Path) -> None:
-    """Write plotly's own JavaScript unless this version is there already.
+    """Write plotly's own JavaScript unless the installed version's is there already.
 
     Args:
         path: Where all pages of a folder of runs look for it.
-    """
-    from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
-    if path.is_file() and f"v{get_plotlyjs_version()}" in path.read_text(encoding="utf-8")[:200]:
+    Raises:
+        DataError: If plotly is not installed whole.
+    """
+    spec = importlib.util.find_spec("plotly")  # its file, not its code: only figures import plotly
+    folder = Path(((spec and spec.submodule_search_locations) or [""])[0])
+    source = folder / "package_data" / "plotly.min.js"
+    if not source.is_file():
+        raise DataError(f"{source} must hold plotly's JavaScript, got no file; install plotly again")
+    script = source.read_bytes()
+    if path.is_file() and path.read_bytes() == script:
         return
-    write_text(path, get_plotlyjs())
+    with atomic(path) as temporary:
+        temporary.write_bytes(script)
 
 
 class _Figures(Preprocessor):

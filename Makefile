@@ -1,0 +1,33 @@
+# Two commands: `make run` reproduces a study, `make test` passes the tests. The first call of either sets up .venv.
+# Plain-pip equivalents stand in README.md; a test compares them.
+PYTHON ?= python3
+STUDY ?= intrinsic-dimension
+PROFILE ?= laptop
+ARGS ?=
+
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+READY := .venv/.installed
+
+.PHONY: run test check clean
+.DELETE_ON_ERROR:
+
+run: $(READY)
+	$(BIN)/workbench run $(STUDY) --profile $(PROFILE) $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, got ' + sys.version + '; for example: make PYTHON=python3.12 $(MAKECMDGOALS)')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c constraints.txt -e '.[test]'
+	@$(BIN)/python -c "import pathlib; pathlib.Path('$@').touch()"
+
+# Runs are results and stay.
+clean:
+	@$(PYTHON) -c "import shutil; [shutil.rmtree(name, ignore_errors=True) for name in ('.venv', '.pytest_cache', '.mypy_cache', '.ruff_cache')]"

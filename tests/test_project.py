@@ -1,0 +1,191 @@
+"""The project as a whole: layers, pins, commands, notebooks."""
+
+import ast
+import importlib.metadata
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from workbench.runner.schema import read_schema
+from workbench.runner.studies import profiles
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SOURCES = sorted((ROOT / "workbench").rglob("*.py"))
+NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+
+# From the bottom up. A module imports from layers below its own; modules of one layer do not import one another.
+LAYERS = (
+    "errors",
+    "files seeds",
+    "records layout examples recipes checkpoints sources",
+    "downloads",
+    "arrays",
+    "objective transforms models datasets returns",
+    "training coordinates pruning probes",
+    "statistics",
+    "dimension procedures merging laws verdicts",
+    "study sweeps",
+    "figures",
+    "widgets",
+    "runner",
+    "__init__ __main__",
+)
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
+# Libraries with one home.
+HOMES = {
+    "plotly": "figures",
+    "ipywidgets": "widgets",
+    "papermill": "runner",
+    "nbconvert": "runner",
+    "nbclient": "runner",
+}
+
+
+def family(path: Path) -> str:
+    """Name the module or package directly under workbench that a file belongs to."""
+    return path.relative_to(ROOT / "workbench").parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Return every dotted name a file imports, wherever the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_down(path):
+    own = family(path)
+    assert own in RANK, f"place {own} in LAYERS"
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        if top == "workbench":
+            other = rest.partition(".")[0]
+            if other in RANK and other != own:
+                assert RANK[other] < RANK[own], f"{own} must not import {other}"
+        assert HOMES.get(top, own) == own, f"{top} is imported in {HOMES.get(top)} only"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_stored_or_typed_is_ever_executed(path):
+    assert not {"pickle", "marshal", "shelve", "dill", "cloudpickle"} & {name.split(".")[0] for name in imports(path)}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            assert not (isinstance(node.func, ast.Name) and node.func.id in {"eval", "exec"}), ast.unparse(node)
+            for keyword in node.keywords:
+                assert (keyword.arg, ast.unparse(keyword.value)) not in {("shell", "True"), ("weights_only", "False")}
+
+
+def test_import_is_light():
+    code = "import time; start = time.process_time(); import {}; print(time.process_time() - start)"
+    seconds: dict[str, list[float]] = {"workbench": [], "torch": []}
+    for _ in range(3):
+        for name, measured in seconds.items():
+            done = subprocess.run([sys.executable, "-c", code.format(name)], capture_output=True, text=True, check=True)
+            measured.append(float(done.stdout))
+    assert statistics.median(seconds["workbench"]) < 0.3 * statistics.median(seconds["torch"]), seconds
+
+
+def pins() -> dict[str, str]:
+    lines = (line.partition("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
+    return {canonical(name): version for name, _, version in (line.partition("==") for line in lines if line)}
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def requirements(name: str, extras: tuple[str, ...] = ()) -> set[str]:
+    """Return what an installed package needs here, itself left out."""
+    found = set()
+    for text in importlib.metadata.requires(name) or []:
+        requirement = Requirement(text)
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            found.add(canonical(requirement.name))
+    return found
+
+
+def test_constraints_pin_everything_installed():
+    wanted, seen = requirements("workbench", tuple(PROJECT["optional-dependencies"])), set()
+    while wanted - seen:
+        name = (wanted - seen).pop()
+        seen.add(name)
+        try:
+            wanted |= requirements(name)
+        except importlib.metadata.PackageNotFoundError:
+            wanted.discard(name)  # an extra that is not installed here
+    # torch's CUDA build brings what its CPU build does not have; setuptools comes with the interpreter.
+    loose = {name for name in wanted - set(pins()) if not name.startswith(("nvidia-", "cuda-", "triton"))}
+    assert not loose - {"setuptools", "pip"}
+    for name in wanted & set(pins()):
+        assert importlib.metadata.version(name).partition("+")[0] == pins()[name], name
+
+
+def test_constraints_resolve_on_any_machine():
+    assert pins()["torch"] == "2.13.0"
+    assert not [name for name, version in pins().items() if "+" in version or not version or name.startswith("nvidia")]
+
+
+def test_constraints_obey_pyproject():
+    texts = PROJECT["dependencies"] + [text for extra in PROJECT["optional-dependencies"].values() for text in extra]
+    for text in texts:
+        requirement = Requirement(text)
+        name = canonical(requirement.name)
+        assert name in pins(), f"{name} has no pin"
+        assert requirement.specifier.contains(pins()[name]), text
+
+
+def test_conda_environment_holds_python_pip_and_the_project():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, project = environment["dependencies"]
+    assert python == f"python{PROJECT['requires-python']}"
+    assert pip == "pip"
+    assert project == {"pip": ["-c constraints.txt", "-e .[test]"]}
+    assert "test" in PROJECT["optional-dependencies"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is a convenience")
+def test_readme_says_what_make_does():
+    done = subprocess.run(["make", "-nB", "run", "test"], cwd=ROOT, capture_output=True, text=True, check=True)
+    made = [line.strip() for line in done.stdout.splitlines() if ' -c "import' not in line and "make[" not in line]
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert made in [block.strip().splitlines() for block in blocks]
+
+
+def test_torch_build_for_those_without_a_gpu_is_the_pinned_one():
+    line = f"torch=={pins()['torch']} --index-url https://download.pytorch.org/whl/cpu"
+    assert line in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook(path):
+    book = json.loads(path.read_text(encoding="utf-8"))
+    schema = read_schema(path)  # exactly one parameters cell, defaults of their declared types
+    assert all(parameter.help for parameter in schema.parameters), "every parameter has a comment"
+    for name, values in profiles(schema).items():
+        schema.check(values, f"{path.name}, profile {name}")
+    code = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code), "commit without outputs"
+    assert "widgets" not in book["metadata"]
+    assert "papermill" not in book["metadata"]
+    ids = [cell["id"] for cell in book["cells"]]
+    assert len(set(ids)) == len(ids)
+    assert sum(len("".join(cell["source"]).splitlines()) for cell in code) <= 160
+    if not path.name.startswith("_"):
+        assert {"smoke", "laptop", "paper"} <= set(profiles(schema))
