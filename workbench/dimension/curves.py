@@ -151,6 +151,7 @@ def line_curve(x: Array, runs: Runs, goal: float, centre: float, perfect: float 
 
 def step_curve(x: Array, scores: Array, runs: Runs, goal: float, centre: float) -> Curve:
     """Fall back on the isotonic curve, joined by straight lines in log d."""
+    # Noisier than the line; with noise of single runs alone the 95 % interval covers 87 % in bench_estimator's world.
     names, groups = np.unique(runs.seeds, return_inverse=True)
     residual = np.zeros(len(runs))
     for group in range(len(names) if len(names) > 1 else 0):

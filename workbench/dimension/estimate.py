@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from workbench import statistics
-from workbench.dimension.curves import Curve, line_curve, step_curve
+from workbench.dimension.curves import LEVEL_WIDTH, Curve, line_curve, step_curve
 from workbench.dimension.tables import Array, Estimate, Runs, check_fraction, check_number, is_int
 from workbench.errors import require
 from workbench.seeds import generator
@@ -71,11 +71,27 @@ def _draws(
     return curve.crossing(shift, tilt), tuple(covers)
 
 
-def _point(x: Array, scores: Array, goal: float, curve: Curve) -> float:
-    """Return log d at the crossing, between the last failing and the first passing d where these stand clear."""
+def _correction(x: Array, scores: Array, goal: float, curve: Curve) -> float:
+    """Return what moves the crossing in log d between the last failing and the first passing d, if these stand clear.
+
+    Where they overlap it is only kept within the tested d.
+    """
     value = float(curve.crossing(0.0, 0.0))
-    below, above = x[scores < goal].max(), x[scores >= goal].min()
-    return float(np.clip(value, below, above) if below < above else np.clip(value, x.min(), x.max()))
+    below, above = x[scores < goal].max(initial=x.min()), x[scores >= goal].min(initial=x.max())
+    return float(np.clip(value, *((below, above) if below < above else (x.min(), x.max())))) - value
+
+
+def _check(runs: Runs, baseline: Runs, perfect: float | None) -> None:
+    """Refuse two tables that do not belong together, and scores beyond perfection."""
+    D = int(baseline.dims[0])
+    require(bool((baseline.dims == D).all()), "baseline", "must be runs at d = D alone", baseline.dims)
+    require(int(runs.dims.max()) <= D, "dims", f"must be in 1..D={D}", int(runs.dims.max()))
+    sizes = {table.correct.shape[1] for table in (runs, baseline) if table.correct is not None}
+    require(len(sizes) < 2, "correct", "must be over the same test examples in runs and baseline", sizes)
+    if perfect is not None:
+        best = check_number("perfect", perfect, "must be a number or None")
+        top = float(np.nanmax(np.append(runs.scores, baseline.scores)))
+        require(top <= best, "scores", f"must be at most perfect={perfect}", top, "pass perfect=None for returns")
 
 
 def intrinsic_dim(
@@ -93,10 +109,11 @@ def intrinsic_dim(
 
     An isotonic regression of all scores on log d says between which d the curve crosses. There a line is fitted,
     ``-log(perfect - score) = a_seed + b log d`` with ``b > 0`` common and the offsets averaged over seeds; where it
-    cannot be (no positive slope, a diverged run in the window, threshold not below ``perfect``) the isotonic curve is
-    interpolated. The interval covers seeds as wholes (t with n - 1 degrees of freedom), the baseline's seeds, and,
-    where both tables have ``correct``, the test examples, paired between runs and baseline. A diverged run counts
-    as failing, with score 0 or the lowest seen; a diverged baseline run is left out of its mean; both are counted.
+    cannot be (no positive slope, a diverged run in the window, threshold not below ``perfect``, a crossing a factor
+    2 from the isotonic one) the isotonic curve is interpolated. The interval covers seeds as wholes (t with n - 1
+    degrees of freedom), the baseline's seeds, and, where both tables have ``correct``, the test examples, paired
+    between runs and baseline. A diverged run counts as failing, with score 0 or the lowest seen; a diverged
+    baseline run is left out of its mean; both are counted.
 
     Args:
         runs: Runs in subspaces.
@@ -118,24 +135,25 @@ def intrinsic_dim(
     require(is_int(n_resamples) and n_resamples >= 100, "n_resamples", "must be an integer from 100", n_resamples)
     require(isinstance(level, float) and 0 < level < 1, "level", "must be between 0 and 1", level)
     goal = _threshold(baseline, fraction, threshold)
-    top = float(np.nanmax(np.append(runs.scores, baseline.scores)))
-    D = int(baseline.dims[0])
-    require(bool((baseline.dims == D).all()), "baseline", "must be runs at d = D alone", baseline.dims)
-    require(int(runs.dims.max()) <= D, "dims", f"must be in 1..D={D}", int(runs.dims.max()))
-    fits = perfect is None or top <= perfect
-    require(fits, "scores", f"must be at most perfect={perfect}", top, "pass perfect=None for scores such as returns")
+    _check(runs, baseline, perfect)
     x = np.log(runs.dims)
     scores = np.nan_to_num(runs.scores, nan=min(0.0, float(np.nanmin(np.append(runs.scores, 0.0)))))
     start = float(statistics.crossing_isotonic(x, scores, goal))
     censored: Literal["above", "below"] | None = "above" if start > x.max() else "below" if start <= x.min() else None
     centre = float(np.clip(start, x.min(), x.max()))
-    curve = line_curve(x, runs, goal, centre, perfect) or step_curve(x, scores, runs, goal, centre)
+    line = line_curve(x, runs, goal, centre, perfect)
+    # A line that crosses a factor 2 from the isotonic curve has left its window: its points do not fix it.
+    trusted = line is not None and (censored or abs(float(line.crossing(0.0, 0.0)) - centre) <= LEVEL_WIDTH)
+    curve = line if line is not None and trusted else step_curve(x, scores, runs, goal, centre)
     share = fraction if threshold == "local" else None
     draws, covers = _draws(curve, runs, baseline, share, n_resamples, seed)
+    correction = _correction(x, scores, goal, curve) if censored is None else 0.0
+    draws = None if draws is None else draws + correction
+    value = float(curve.crossing(0.0, 0.0)) + correction
     tested = int(runs.dims.min()), int(runs.dims.max())
     low, high = _ends(draws, level, tested, censored)
     return Estimate(
-        value=math.exp(_point(x, scores, goal, curve)) if censored is None else float(tested[censored == "above"]),
+        value=math.exp(value) if censored is None else float(tested[censored == "above"]),
         low=low,
         high=high,
         threshold=goal,
@@ -197,7 +215,7 @@ def spread_ratio(
     The ratio itself is biased upward by noise; its interval (see `statistics.spread_interval`) is not.
 
     Args:
-        estimates: Independent estimates, at least two.
+        estimates: Estimates, at least two; taken as independent, so shared test examples make the interval wide.
         level: Confidence level.
         seed: Seed of the interval.
 

@@ -94,7 +94,8 @@ class Estimate:
 
     ``value`` is the largest (smallest) tested d when ``censored`` is "above" ("below"). An end of the interval that
     no run supports is ``inf`` or 0; both ends are None where nothing tells the spread. ``covers`` names what the
-    interval covers, among "seeds", "baseline seeds" and "examples". ``log_draws`` are draws of log d_int.
+    interval covers, among "seeds", "baseline seeds" and "examples". ``n_seeds`` counts the seeds with a run near the
+    crossing, ``n_diverged`` all diverged runs, the baseline's too. ``log_draws`` are draws of log d_int.
     """
 
     value: float
@@ -117,11 +118,15 @@ class Estimate:
     def __str__(self) -> str:
         """Return value and interval, censoring said as such."""
         text = {None: "", "above": "> ", "below": "<= "}[self.censored] + _figure(self.value)
-        if self.low is None or self.high is None:
-            return f"{text} (one seed: no interval)"
-        low = _figure(self.low) if self.low > 0 else f"< {self.tested[0]}"
-        high = _figure(self.high) if math.isfinite(self.high) else f"> {self.tested[1]}"
-        return f"{text} [{low}, {high}]" + ("" if "seeds" in self.covers else " (one seed: test examples only)")
+        notes = [] if "seeds" in self.covers else ["one seed: no interval"]
+        if self.low is not None and self.high is not None:
+            low = _figure(self.low) if self.low > 0 else f"< {self.tested[0]}"
+            high = _figure(self.high) if math.isfinite(self.high) else f"> {self.tested[1]}"
+            text += f" [{low}, {high}]"
+            notes = ["one seed: interval leaves seeds out"] if notes else []
+        if self.n_diverged:
+            notes.append(f"{self.n_diverged} diverged")
+        return text + (f" ({'; '.join(notes)})" if notes else "")
 
     def record(self) -> dict[str, Any]:
         """Return what a JSON record keeps: all but the draws, an end that no run supports as None, the text beside."""
