@@ -23,7 +23,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, got ' + sys.version + '; for example: make PYTHON=python3.12 $(MAKECMDGOALS)')"
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, got %d.%d' % sys.version_info[:2] + '; for example: make PYTHON=python3.12 $(MAKECMDGOALS)')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -c constraints.txt -e '.[test]'
 	@$(BIN)/python -c "import pathlib; pathlib.Path('$@').touch()"
