@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import papermill
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import LocalHandler, papermill_io
@@ -88,6 +89,8 @@ def execute(
                 ended.append(None)
             except BaseException as error:  # handed to the thread that waits
                 ended.append(error)
+            finally:
+                ensure_event_loop().close()  # the one nbclient made for this thread
 
         thread = threading.Thread(target=work, name="papermill", daemon=True)
         thread.start()
