@@ -1,0 +1,128 @@
+"""What random subspaces can solve: CartPole by counts of seeds, the toy by the loss that remains."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from workbench import statistics
+from workbench.errors import require
+from workbench.figures.style import BLUE, GREY, INK, SKY, VERMILION, finish, spread
+
+
+def solved_fraction(
+    dims: Sequence[int],
+    returns: Sequence[Sequence[float]],
+    *,
+    solved_at: float = 475.0,
+    at_least: int = 4,
+    untrained: Sequence[float] = (),
+    title: str = "CartPole in a random subspace",
+) -> go.Figure:
+    """Draw every seed's test return at every d, and under it how many seeds solved the task.
+
+    Args:
+        dims: The tested d, shape ``(n_dims,)``.
+        returns: Mean test return, shape ``(n_dims, n_seeds)``, in steps.
+        solved_at: Return that counts as solved.
+        at_least: Number of seeds that the rule asks for.
+        untrained: Return of each seed's untrained policy; drawn at d = 0.
+        title: Above the figure.
+
+    Returns:
+        A figure of two panels; the bars' intervals are Wilson's.
+
+    Raises:
+        InputError: If the shapes do not fit.
+    """
+    table = np.asarray(returns, dtype=float)
+    fits = table.ndim == 2 and len(table) == len(dims) and table.size > 0
+    require(fits, "returns", f"must have shape ({len(dims)}, n_seeds)", table.shape)
+    n = table.shape[1]
+    counts = (table >= solved_at).sum(axis=1)
+    ends = np.array([statistics.wilson_interval(int(count), n) for count in counts])
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.6, 0.4])
+    x = np.concatenate([np.zeros(len(untrained)), np.repeat(dims, n)])
+    y = np.concatenate([np.asarray(untrained, dtype=float), table.ravel()])
+    shift = 0.5 * np.concatenate([spread(len(untrained)), np.tile(spread(n), len(dims))])
+    solved = y >= solved_at
+    for chosen, name, colour, symbol in (
+        (solved, "solved", BLUE, "circle"),
+        (~solved, "not solved", VERMILION, "x-thin"),
+    ):
+        figure.add_scatter(
+            x=(x + shift)[chosen], y=y[chosen], customdata=x[chosen], mode="markers", name=f"one seed, {name}",
+            marker={"color": colour, "symbol": symbol, "size": 8, "line": {"width": 2, "color": colour}},
+            hovertemplate="d = %{customdata}<br>mean return %{y:.0f}<extra></extra>", row=1, col=1,
+        )  # fmt: skip
+    figure.add_hline(y=solved_at, line={"color": INK, "dash": "dash", "width": 1.5}, row=1, col=1)
+    figure.add_bar(
+        x=list(dims), y=counts / n, marker={"color": SKY}, showlegend=False, customdata=counts, row=2, col=1,
+        error_y={"array": ends[:, 1] - counts / n, "arrayminus": counts / n - ends[:, 0], "color": INK},
+        hovertemplate=f"d = %{{x}}<br>%{{customdata}} of {n} seeds<extra></extra>",
+    )  # fmt: skip
+    figure.add_hline(y=at_least / n, line={"color": INK, "dash": "dash", "width": 1.5}, row=2, col=1)
+    figure.update_yaxes(title="Mean test return (steps)", range=[-15, 525], row=1, col=1)
+    figure.update_yaxes(title="Seeds solved", range=[-0.03, 1.05], tickformat=".0%", row=2, col=1)
+    figure.update_xaxes(range=[-0.6 if len(untrained) else min(dims) - 0.6, max(dims) + 0.6], **_ticks(dims))
+    x_title = "Subspace dimension d" + (" (0: the untrained policy)" if len(untrained) else "")
+    figure.update_xaxes(title=x_title, row=2, col=1)
+    note = f"Dashed: a mean return of {solved_at:g} counts as solved; {at_least} of {n} seeds are asked for.<br>"
+    return finish(figure, title, note + "Error bars: 95 % Wilson intervals.", height=620)
+
+
+def toy_residual(
+    dims: Sequence[int],
+    residuals: Sequence[Sequence[float]],
+    *,
+    exact: int = 10,
+    solved_below: float | None = None,
+    title: str = "The toy problem: ten constraints on 1,000 parameters",
+) -> go.Figure:
+    """Draw the loss that remains at the best point of each subspace, on a log scale.
+
+    Args:
+        dims: The tested d, shape ``(n_dims,)``.
+        residuals: Loss at the best point, shape ``(n_dims, n_seeds)``; zeros are drawn at the smallest positive value
+            or 1e-32.
+        exact: The dimension at which theory says that the loss vanishes.
+        solved_below: Loss under which a subspace counts as solved; None draws no line.
+        title: Above the figure.
+
+    Returns:
+        A figure with one marker per seed and the median as a line.
+
+    Raises:
+        InputError: If the shapes do not fit.
+    """
+    table = np.asarray(residuals, dtype=float)
+    fits = table.ndim == 2 and len(table) == len(dims) and table.size > 0
+    require(fits, "residuals", f"must have shape ({len(dims)}, n_seeds)", table.shape)
+    floor = min(1e-32, float(table[table > 0].min(initial=1.0)))
+    table = np.maximum(table, floor)
+    x = np.repeat(dims, table.shape[1]) + 0.4 * np.tile(spread(table.shape[1]), len(dims))
+    figure = go.Figure()
+    figure.add_scatter(
+        x=list(dims), y=np.median(table, axis=1), mode="lines", name="median", line={"color": GREY, "width": 2}
+    )
+    figure.add_scatter(
+        x=x, y=table.ravel(), mode="markers", name="one seed", marker={"color": BLUE, "size": 7, "opacity": 0.8},
+        customdata=np.repeat(dims, table.shape[1]), hovertemplate="d = %{customdata}<br>loss %{y:.2g}<extra></extra>",
+    )  # fmt: skip
+    figure.add_vline(x=exact - 0.5, line={"color": VERMILION, "dash": "dash", "width": 1.5})
+    figure.add_annotation(
+        x=exact - 0.4, y=1, yref="paper", text=f"solvable from d = {exact}", showarrow=False, xanchor="left",
+        yanchor="top", font={"color": "#A84300"},
+    )  # fmt: skip
+    if solved_below is not None:
+        place = {"annotation_text": "counts as solved below", "annotation_position": "bottom right"}
+        figure.add_hline(y=solved_below, line={"color": INK, "dash": "dot", "width": 1.5}, **place)
+    figure.update_xaxes(title="Subspace dimension d", range=[min(dims) - 0.6, max(dims) + 0.6], **_ticks(dims))
+    figure.update_yaxes(title="Loss at the best point of the subspace", type="log", exponentformat="power")
+    return finish(figure, title, "Each marker is one random subspace; below about 1e-20 only rounding error is left.")
+
+
+def _ticks(dims: Sequence[int]) -> dict[str, int]:
+    """Return a tick at every d where there is room."""
+    return {"tick0": 0, "dtick": 1} if max(dims) <= 20 else {}

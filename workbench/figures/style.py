@@ -1,0 +1,68 @@
+"""Palette, page and axes that all figures share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+# Okabe and Ito (2008), "Color universal design", without the yellow, which is faint on white.
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+PURPLE, ORANGE, SKY, INK = "#CC79A7", "#E69F00", "#56B4E9", "#222222"
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, INK)
+SYMBOLS = ("circle", "square", "triangle-up", "cross", "triangle-down", "pentagon", "hexagon")
+GREY, FAINT = "#555555", "#E3E3E3"
+
+
+def finish(figure: go.Figure, title: str, note: str, height: int = 500) -> go.Figure:
+    """Give a figure its title, a note that says what the marks are, and the common look."""
+    figure.update_layout(
+        title={"text": title, "subtitle": {"text": note, "font": {"size": 13, "color": GREY}}, "x": 0.02, "y": 0.97,
+               "yanchor": "top"},
+        template="plotly_white", font={"size": 14, "color": INK, "family": "Helvetica, Arial, sans-serif"},
+        paper_bgcolor="white", plot_bgcolor="white", height=height,
+        margin={"l": 80, "r": 30, "t": 110, "b": 70}, hoverlabel={"font": {"size": 13}},
+        modebar={"remove": ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]},
+    )  # fmt: skip
+    lines = {"showline": True, "linecolor": GREY, "ticks": "outside", "gridcolor": FAINT, "zeroline": False}
+    figure.update_xaxes(**lines)
+    figure.update_yaxes(**lines)
+    return figure
+
+
+def log_axis(span: Sequence[float]) -> dict[str, Any]:
+    """Return the settings of a log axis; ticks 1, 2, 5 where the span is short, else powers of ten."""
+    low, high = float(np.log10(span[0])), float(np.log10(span[1]))
+    steps = (1, 2, 5) if high - low < 3 else (1,)
+    ticks = [s * 10**e for e in range(int(np.floor(low)), int(np.ceil(high)) + 1) for s in steps]
+    inside = [tick for tick in ticks if span[0] <= tick <= span[1]]
+    return {"type": "log", "range": [low, high], "tickvals": inside, "ticktext": [f"{tick:,}" for tick in inside]}
+
+
+def room(values: Sequence[float], factor: float = 1.6) -> tuple[float, float]:
+    """Return the ends of a log axis around positive values."""
+    return min(values) / factor, max(values) * factor
+
+
+def errors(rows: Sequence[Mapping[str, Any]], colour: str) -> dict[str, Any]:
+    """Return error bars from ``value``, ``low`` and ``high``; an end that is None gets no bar."""
+    up = [0.0 if row.get("high") is None else row["high"] - row["value"] for row in rows]
+    down = [0.0 if row.get("low") is None else row["value"] - row["low"] for row in rows]
+    return {"type": "data", "array": up, "arrayminus": down, "color": colour, "thickness": 2, "width": 8}
+
+
+def censored_symbol(row: Mapping[str, Any], usual: str, up: str, down: str) -> str:
+    """Return an arrow where the value is only a bound."""
+    return {"above": up, "below": down}.get(str(row.get("censored")), usual)
+
+
+def faint(colour: str, alpha: float = 0.13) -> str:
+    """Return ``#rrggbb`` as a transparent colour."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
+
+
+def spread(n: int) -> NDArray[np.float64]:
+    """Return ``n`` small offsets in (-0.5, 0.5), so that the seeds at one d do not hide one another."""
+    return (np.arange(n) + 0.5) / max(n, 1) - 0.5
