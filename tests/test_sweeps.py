@@ -52,14 +52,14 @@ def test_each_trial_is_computed_once(trials, tmp_path, workers):
 
 def test_a_forced_run_keeps_the_earlier_file(trials, tmp_path):
     job = [{"x": 1, "log": str(tmp_path / "log")}]
-    Sweep(tmp_path / "kept").map(trials.double, job)
-    Sweep(tmp_path / "kept", force=True).map(trials.double, job)
+    Sweep(tmp_path / "kept", 1).map(trials.double, job)
+    Sweep(tmp_path / "kept", 1, force=True).map(trials.double, job)
     assert len(list((tmp_path / "kept").glob("*.json"))) == 2
 
 
 def test_a_failing_trial_does_not_stop_the_others(trials, tmp_path):
     with pytest.raises(TrialError, match=r"1 of 3 trials failed.*\n.*'x': 2[\s\S]*ZeroDivisionError"):
-        Sweep(tmp_path / "kept").map(trials.fail_on_two, [{"x": x} for x in (1, 2, 3)])
+        Sweep(tmp_path / "kept", 1).map(trials.fail_on_two, [{"x": x} for x in (1, 2, 3)])
     assert len(list((tmp_path / "kept").glob("*.json"))) == 2
 
 
@@ -94,7 +94,7 @@ def test_the_source_digest_ignores_where_the_files_lie(tmp_path):
 
 
 def test_a_truncated_result_is_computed_again(trials, tmp_path):
-    sweep = Sweep(tmp_path / "kept")
+    sweep = Sweep(tmp_path / "kept", 1)
     key = sweep.map(trials.double, [{"x": 1, "log": str(tmp_path / "log")}])[0].key
     path = tmp_path / "kept" / f"{key}.json"
     path.write_text(path.read_text()[:30])
@@ -107,6 +107,16 @@ def test_functions_a_worker_cannot_import_are_refused(tmp_path):
         Sweep(tmp_path).map(lambda: 1, [{}])
     with pytest.raises(InputError, match="workers must be a whole number, at least 1, got 0"):
         Sweep(tmp_path, workers=0)
+
+
+def test_the_environment_says_how_many_workers(tmp_path, monkeypatch):
+    monkeypatch.delenv("WORKBENCH_WORKERS", raising=False)
+    assert 1 <= Sweep(tmp_path).workers <= (os.cpu_count() or 1)
+    monkeypatch.setenv("WORKBENCH_WORKERS", "3")
+    assert Sweep(tmp_path).workers == 3
+    monkeypatch.setenv("WORKBENCH_WORKERS", "many")
+    with pytest.raises(InputError, match="WORKBENCH_WORKERS must be a whole number"):
+        Sweep(tmp_path)
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="reads the process table")

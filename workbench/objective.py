@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workbench.errors import require, require_choice
+from workbench.examples import source
 from workbench.layout import Point, layout_of
 from workbench.seeds import generator
-from workbench.examples import source
 
 BatchStats = Literal["stored", "recalibrated"]
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -52,7 +52,8 @@ class Sweep:
 
     Args:
         directory: Where finished trials lie, ``<key>.json`` each.
-        workers: Processes; 1 runs in this one. Each uses one torch thread, the serial path included.
+        workers: Processes; 1 runs in this one; None takes ``WORKBENCH_WORKERS``, else one for each core. Each uses one
+            torch thread, the serial path included.
         data_checksum: Of the data the trials read; part of every key.
         force: Compute again what is already there; the earlier file is kept beside the new attempt.
 
@@ -61,8 +62,13 @@ class Sweep:
     """
 
     def __init__(
-        self, directory: str | Path = "runs/trials", workers: int = 1, data_checksum: str = "", force: bool = False
+        self,
+        directory: str | Path = "runs/trials",
+        workers: int | None = None,
+        data_checksum: str = "",
+        force: bool = False,
     ) -> None:
+        workers = _default_workers() if workers is None else workers
         whole = isinstance(workers, int) and not isinstance(workers, bool)
         require(whole and workers >= 1, "workers", "must be a whole number, at least 1", workers)
         self.directory, self.workers = Path(directory), workers
@@ -75,8 +81,13 @@ class Sweep:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers; a later call of ``map`` starts new ones."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
     def key(self, function: Callable[..., Any], parameters: Mapping[str, Any]) -> str:
         """Return the name of a trial's file: 32 hexadecimal digits."""
@@ -228,6 +239,16 @@ def _find(name: str, folder: Path) -> Path | None:
     base = root.joinpath(*name.split("."))
     candidates = (base.with_suffix(".py"), base / "__init__.py")
     return next((c for c in candidates if c.is_file()), None)
+
+
+def _default_workers() -> int:
+    """Return the number of workers asked for by the environment, else of cores that this process may use."""
+    asked = os.environ.get("WORKBENCH_WORKERS", "")
+    if asked:
+        require(asked.isdigit(), "WORKBENCH_WORKERS", "must be a whole number, at least 1", asked)
+        return int(asked)
+    # sched_getaffinity knows of containers and batch systems that lend fewer cores than there are
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _make_pool(workers: int) -> ProcessPoolExecutor:

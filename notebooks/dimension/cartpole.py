@@ -140,7 +140,7 @@ class Search:
 def cartpole_trial(
     dims: list[int],
     seed: int,
-    max_generations: int = 80,
+    max_generations: int = 120,
     *,
     hidden: tuple[int, ...] = (20, 20),
     kind: str = "dense",
@@ -158,7 +158,7 @@ def cartpole_trial(
     Args:
         dims: Dimensions, each in 1..D.
         seed: Of everything: initialisation, projections, candidates, episodes.
-        max_generations: Budget of each dimension.
+        max_generations: Budget of each dimension; with 120, ten other seeds (100 to 109) all solved every d from 11 on.
         hidden: Widths of the policy.
         kind: Projection.
         population: Candidates of a generation.

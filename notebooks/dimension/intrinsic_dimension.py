@@ -1,10 +1,5 @@
-"""Trials of the study: the toy, networks trained in random subspaces, and what a found solution weighs.
+"""The study's analysis: arms measured over a sweep, claims judged, a found solution weighed."""
 
-Every function that a worker runs takes and returns what JSON can hold. One trial is one replicate: all its subspaces
-share one starting point and one stream of minibatches, drawn by the replicate's seed alone.
-"""
-
-import functools
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,19 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from replicate import coordinates, data, n_parameters, objective_of, train_replicate
 
-from workbench import models
 from workbench.checkpoints import load_arrays, save_arrays
-from workbench.coordinates import KINDS, Full, Subspace, projection
-from workbench.datasets import Dataset, load
-from workbench.dimension import Estimate, Runs, both_thresholds, grid, matched_learning_rate, search
+from workbench.coordinates import KINDS
+from workbench.dimension import Estimate, Runs, both_thresholds, grid, intrinsic_dim, search
 from workbench.errors import require, require_choice
-from workbench.objective import Supervised
-from workbench.recipes import Recipe
+from workbench.figures import AccuracyCurve, accuracy_curve
+from workbench.study import Finding, Study, judge_interval, n_to_decide
 from workbench.sweeps import Sweep
-from workbench.training import train_group
 
-LR = 2e-3  # Adam's rate for the full network before tuning
 MULTIPLIERS = (1 / 3, 1.0, 3.0)  # the budget of the learning-rate check, the same for baseline and subspaces
 
 
@@ -77,93 +69,6 @@ class Settings:
         require(self.device == "cpu" or torch.cuda.is_available(), "device", "must be there", self.device, "choose cpu")
 
 
-@functools.lru_cache(maxsize=4)
-def _data(dataset: str, n_train: int | None, control: str) -> Dataset:
-    return load(dataset, n_train=n_train, controls=() if control == "none" else (control,))
-
-
-def build(network: str, data: Dataset, seed: int) -> torch.nn.Module:
-    """Return a network for a dataset's images.
-
-    Args:
-        network: ``"lenet"`` or ``"mlp-W"``, two hidden layers of width W.
-        data: Gives the shape of the images and the number of classes.
-        seed: Initialisation.
-
-    Returns:
-        The network.
-    """
-    shape, n_classes = data.train.x.shape[1:], data.n_classes or 1
-    if network == "lenet":
-        return models.lenet(shape[-1], n_classes, shape[0], seed)
-    width = int(network.removeprefix("mlp-"))
-    return models.mlp([math.prod(shape), width, width, n_classes], seed)
-
-
-def n_parameters(network: str, data: Dataset) -> int:
-    """Return D of a network on a dataset."""
-    return sum(p.numel() for p in build(network, data, 0).parameters())
-
-
-def train_replicate(
-    dataset: str,
-    n_train: int | None,
-    control: str,
-    network: str,
-    kind: str,
-    jobs: list[list[float]],
-    seed: int,
-    n_epochs: int,
-    batch_size: int,
-    device: str,
-    splits: tuple[str, str],
-    keep_solution: bool = False,
-) -> dict[str, Any]:
-    """Train one replicate in several subspaces on one minibatch stream.
-
-    Args:
-        dataset: Name of the dataset.
-        n_train: Training examples; None for all.
-        control: ``"none"``, ``"permuted_pixels"`` or ``"random_labels"``.
-        network: See ``build``.
-        kind: Projection, or ``"full"`` for the network itself.
-        jobs: Pairs (d, learning-rate multiplier).
-        seed: The replicate: start, projections, minibatches.
-        n_epochs: Passes over the training examples.
-        batch_size: Examples a step.
-        device: ``"cpu"`` or ``"cuda"``.
-        splits: Where settings are chosen, and where the result is measured.
-        keep_solution: Return the coordinates found as well.
-
-    Returns:
-        D and, for each job, the accuracy on both splits, each example's outcome as packed bits, how training ended.
-    """
-    data = _data(dataset, n_train, control)
-    objective = Supervised(build(network, data, seed), data.train, data.validation, data.test, device=device)
-    D, steps = objective.D, n_epochs * (len(data.train) // batch_size)
-    maps, recipes = [], []
-    for d, multiplier in jobs:
-        maps.append(coordinates(objective.theta_0, kind, int(d), seed))
-        recipes.append(Recipe(steps, multiplier * matched_learning_rate(maps[-1].d, D, LR), batch_size=batch_size))
-    results = []
-    for history, c in zip(train_group(objective, maps, recipes, seed), maps, strict=True):
-        theta = c.push(history.phi, torch.empty_like(objective.theta_0))
-        choice, found = (objective.evaluate(theta, split) for split in splits)
-        alive = history.outcome != "diverged"
-        packed = np.packbits(found.correct).tobytes().hex()
-        result = {"d": c.d, "choice": [choice.metric, choice.loss], "score": found.metric if alive else None}
-        result |= {"loss": found.loss, "correct": packed, "n": len(found.correct), "outcome": history.outcome}
-        results.append(result | ({"phi": history.phi.cpu().tolist()} if keep_solution else {}))
-    return {"D": D, "runs": results}
-
-
-def coordinates(theta_0: torch.Tensor, kind: str, d: int, seed: int) -> Full | Subspace:
-    """Return the coordinates of one run: the network's own parameters, or a subspace with a P of this seed and d."""
-    if kind == "full":
-        return Full(theta_0)
-    return Subspace(theta_0, projection(kind, len(theta_0), d, seed, dtype=theta_0.dtype, device=theta_0.device))
-
-
 @dataclass(frozen=True)
 class Measured:
     """One arm's runs and what they say: at a fraction of its own baseline, and at 0.9 accuracy."""
@@ -176,6 +81,16 @@ class Measured:
     absolute: Estimate
     multipliers: tuple[float, float]  # of the baseline's and the subspaces' learning rate
     seconds: float  # CPU time of all trials
+
+    @property
+    def finding(self) -> tuple[float, tuple[float, float] | None]:
+        """Return the local estimate as value and interval; infinite beyond the tested dimensions."""
+        if self.local.censored == "above":
+            return math.inf, (self.local.value, math.inf)
+        if self.local.censored == "below":
+            return -math.inf, (0.0, self.local.value)
+        ends = None if self.local.low is None else (self.local.low, self.local.high or math.inf)
+        return self.local.value, ends
 
     def row(self) -> dict[str, Any]:
         """Return the arm as a row of the results table."""
@@ -206,12 +121,27 @@ def _preference(run: dict[str, Any]) -> tuple[float, float]:
     return (-1.0, 0.0) if run["score"] is None else (accuracy, -loss)
 
 
+def _parameters(arm: Arm, settings: Settings) -> dict[str, Any]:
+    """Return the parameters that all trials of an arm share."""
+    return {
+        "dataset": settings.dataset,
+        "n_train": settings.n_train,
+        "control": arm.control,
+        "network": arm.network,
+        "kind": arm.projection,
+        "n_epochs": settings.n_epochs,
+        "batch_size": settings.batch_size,
+        "device": settings.device,
+        "splits": list(arm.splits),
+    }
+
+
 class _Measurement:
     """Measures one arm: learning rates on the validation split, baseline, then the runs of its design."""
 
     def __init__(self, arm: Arm, settings: Settings, sweep: Sweep) -> None:
         self.arm, self.settings, self.sweep, self.seconds = arm, settings, sweep, 0.0
-        self.D = n_parameters(arm.network, _data(settings.dataset, settings.n_train, arm.control))
+        self.D = n_parameters(arm.network, data(settings.dataset, settings.n_train, arm.control))
         self.tried = MULTIPLIERS if settings.learning_rate == "tuned" else (1.0,)
 
     def dims(self) -> list[int]:
@@ -223,16 +153,8 @@ class _Measurement:
 
     def trials(self, kind: str, jobs: dict[int, list[tuple[int, float]]]) -> dict[int, list[dict[str, Any]]]:
         """Run jobs (d, multiplier) of several seeds, a trial each."""
-        s, arm = self.settings, self.arm
-        common = {
-            "dataset": s.dataset,
-            "n_train": s.n_train,
-            "control": arm.control,
-            "network": arm.network,
-            "kind": kind,
-        }
-        common |= {"n_epochs": s.n_epochs, "batch_size": s.batch_size, "device": s.device, "splits": list(arm.splits)}
-        asked = [{**common, "jobs": [list(job) for job in jobs[seed]], "seed": seed} for seed in jobs]
+        common = _parameters(self.arm, self.settings)
+        asked = [{**common, "kind": kind, "jobs": [list(job) for job in jobs[seed]], "seed": seed} for seed in jobs]
         done = self.sweep.map(train_replicate, asked)
         self.seconds += sum(trial.seconds for trial in done)
         return {seed: trial.result["runs"] for seed, trial in zip(jobs, done, strict=True)}
@@ -282,6 +204,24 @@ class _Measurement:
         return Measured(arm, self.D, runs, baseline, local, absolute, (full, own), self.seconds)
 
 
+def check_arms(arms: Sequence[Arm], settings: Settings) -> None:
+    """Refuse arms that cannot run, before anything does.
+
+    Args:
+        arms: Networks, projections and controls.
+        settings: Gives the data and the dimensions.
+
+    Raises:
+        InputError: If a projection is unknown or a dimension is outside 1..D of a network.
+    """
+    for arm in arms:
+        require_choice("projection", arm.projection, tuple(KINDS))
+        D = n_parameters(arm.network, data(settings.dataset, settings.n_train, arm.control))
+        inside = all(1 <= d <= D for d in settings.subspace_dims)
+        rule = f"must lie in 1..D={D:,}, the parameters of {arm.network}"
+        require(inside, "subspace_dims", rule, list(settings.subspace_dims), "leave out the others")
+
+
 def measure_arms(
     arms: Sequence[Arm], settings: Settings, sweep: Sweep, progress: Callable[[float], None] = lambda _: None
 ) -> list[Measured]:
@@ -295,16 +235,8 @@ def measure_arms(
 
     Returns:
         One measurement an arm, in order.
-
-    Raises:
-        InputError: If an arm's projection is unknown or a d is larger than every network.
     """
-    for arm in arms:
-        require_choice("projection", arm.projection, tuple(KINDS))
-        D = n_parameters(arm.network, _data(settings.dataset, settings.n_train, arm.control))
-        inside = all(1 <= d <= D for d in settings.subspace_dims)
-        rule = f"must lie in 1..D={D:,}, the parameters of {arm.network}"
-        require(inside, "subspace_dims", rule, list(settings.subspace_dims), "leave out the others")
+    check_arms(arms, settings)
     fractions = dict.fromkeys(arms, 0.0)
 
     def one(arm: Arm) -> Measured:
@@ -320,65 +252,120 @@ def measure_arms(
         return list(threads.map(one, arms))
 
 
-def solution(measured: Measured, settings: Settings, sweep: Sweep) -> dict[str, Any]:
-    """Train once more at the measured dimension and keep the coordinates found.
+def curves_at(measured: Sequence[Measured], fraction: float) -> list[AccuracyCurve]:
+    """Return what the accuracy figure draws of several arms at a fraction of their baselines."""
+    return [
+        accuracy_curve(m.arm.network, m.runs, m.baseline, intrinsic_dim(m.runs, m.baseline, fraction)) for m in measured
+    ]
+
+
+def judge(
+    study: Study,
+    claim: str,
+    value: float,
+    interval: Sequence[float | None] | None,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    n: int,
+    unit: str,
+    detail: str,
+    decidable: bool = True,
+) -> Finding:
+    """Judge a claim by its interval; where that crosses an end, say how many seeds would decide.
 
     Args:
-        measured: An arm with a dimension that is not censored from above.
-        settings: The run's.
-        sweep: Runs and keeps the trial.
+        study: Where the finding belongs.
+        claim: Its name.
+        value: The measurement.
+        interval: Its ends; none known counts as no interval.
+        low: Smallest value at which the claim holds.
+        high: Largest one.
+        n: Number of seeds.
+        unit: Unit of the value.
+        detail: What a reader must know beside the number.
+        decidable: Whether the run meets the rule's conditions at all.
 
     Returns:
-        d, seed, phi, the accuracy, and that of the baseline's mean.
+        The finding.
     """
-    s, arm, d = settings, measured.arm, math.ceil(measured.local.value)
-    parameters = {"dataset": s.dataset, "n_train": s.n_train, "control": arm.control, "network": arm.network}
-    parameters |= {
-        "kind": arm.projection,
-        "jobs": [[d, measured.multipliers[1]]],
-        "seed": s.seeds[0],
-        "device": s.device,
-    }
-    parameters |= {
-        "n_epochs": s.n_epochs,
-        "batch_size": s.batch_size,
-        "splits": list(arm.splits),
-        "keep_solution": True,
-    }
-    found = sweep.map(train_replicate, [parameters])[0].result["runs"][0]
-    return {"d": d, "seed": s.seeds[0], "phi": found["phi"], "accuracy": found["score"]}
+    ends = None if not interval or None in interval else (float(interval[0] or 0), float(interval[1] or 0))
+    verdict = judge_interval(value, ends, low, high) if decidable else "inconclusive"
+    needed = n_to_decide(value, ends, n, low, high) if verdict == "inconclusive" and ends else None
+    if needed:
+        detail += (
+            f"; about {needed} seeds would decide" if needed <= 100 else "; over 100 seeds would be needed to decide"
+        )
+    return study.judge(claim, value=value, interval=ends, n=n, unit=unit, verdict=verdict, detail=detail)
 
 
-def weigh(measured: Measured, found: dict[str, Any], settings: Settings, folder: Path) -> dict[str, Any]:
-    """Write a solution as seed and coordinates, read it back, and compare it with the dense file.
+def judge_count(
+    study: Study,
+    claim: str,
+    value: float | None,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    n: int,
+    needed: int,
+    unit: str,
+    detail: str,
+) -> Finding:
+    """Judge a claim whose rule counts seeds: with fewer than it asks for, nothing is decided.
+
+    Args:
+        study: Where the finding belongs.
+        claim: Its name.
+        value: The count, or what the count leads to; None counts as infinite.
+        low: Smallest value at which the claim holds.
+        high: Largest one.
+        n: Number of seeds.
+        needed: Number of seeds the rule asks for.
+        unit: Unit of the value.
+        detail: What a reader must know beside the number.
+
+    Returns:
+        The finding.
+    """
+    value = math.inf if value is None else value
+    verdict = "inconclusive" if n < needed else "holds" if low <= value <= high else "fails"
+    detail += f"; the rule asks for {needed} seeds" if n < needed else ""
+    return study.judge(claim, value=value, interval=None, n=n, unit=unit, verdict=verdict, detail=detail)
+
+
+def weigh(measured: Measured, settings: Settings, sweep: Sweep, folder: Path) -> dict[str, dict[str, float]]:
+    """Train once at the measured dimension, write the solution as seed and coordinates, read it back, compare.
 
     A solution in a subspace is described by its d coordinates, one seed and the names of network and projection:
     about ``32 d`` bits at single precision, ``16 d`` at half, against ``32 D`` for the network itself.
 
     Args:
-        measured: The arm.
-        found: What ``solution`` returned.
+        measured: The arm; its dimension, or the largest one tested where it is censored.
         settings: The run's.
+        sweep: Runs and keeps the trial.
         folder: Where the files go.
 
     Returns:
-        Bits, bytes of each file, their ratios, and the accuracy of what was read back from each.
+        For each file: numbers and bits in it, bytes, ratio to the dense file, accuracy of what was read back.
     """
-    arm, data = measured.arm, _data(settings.dataset, settings.n_train, measured.arm.control)
-    objective = Supervised(build(arm.network, data, found["seed"]), data.train, test=data.test)
-    c = coordinates(objective.theta_0, arm.projection, found["d"], found["seed"])
-    phi = np.array(found["phi"], dtype=np.float32)
-    about = {"network": arm.network, "projection": arm.projection, "seed": found["seed"], "dataset": settings.dataset}
-    dense = c.push(torch.from_numpy(phi), torch.empty_like(objective.theta_0)).numpy()
-    contents = {"float32": phi, "float16": phi.astype(np.float16), "dense": dense}
-    result: dict[str, Any] = {"d": found["d"], "D": measured.D, "trained accuracy": found["accuracy"]}
-    for name, array in contents.items():
+    s, arm, seed = settings, measured.arm, settings.seeds[0]
+    job = [math.ceil(measured.local.value), measured.multipliers[1]]
+    found = sweep.map(train_replicate, [_parameters(arm, s) | {"jobs": [job], "seed": seed, "keep_solution": True}])
+    phi = np.array(found[0].result["runs"][0]["phi"], dtype=np.float32)
+    objective = objective_of(arm.network, data(s.dataset, s.n_train, arm.control), seed)
+    c = coordinates(objective.theta_0, arm.projection, len(phi), seed)
+    about = {"network": arm.network, "projection": arm.projection, "seed": seed, "dataset": s.dataset, "D": measured.D}
+
+    def theta(values: np.ndarray) -> torch.Tensor:
+        return c.push(torch.from_numpy(values.astype(np.float32)), torch.empty_like(objective.theta_0))
+
+    files: dict[str, dict[str, float]] = {}
+    for name, array in {"dense": theta(phi).numpy(), "float32": phi, "float16": phi.astype(np.float16)}.items():
         path = folder / f"solution_{name}.npz"
         save_arrays(path, {"values": array}, about)
-        values = torch.from_numpy(load_arrays(path)[0]["values"].astype(np.float32))
-        theta = values if name == "dense" else c.push(values, torch.empty_like(objective.theta_0))
-        accuracy = objective.evaluate(theta, arm.splits[1]).metric
-        result[name] = {"bits": array.nbytes * 8, "file bytes": path.stat().st_size, "accuracy read back": accuracy}
-    for name in ("float32", "float16"):
-        result[name]["ratio to dense file"] = result["dense"]["file bytes"] / result[name]["file bytes"]
-    return result
+        read = load_arrays(path)[0]["values"]
+        point = torch.from_numpy(read) if name == "dense" else theta(read)
+        accuracy = objective.evaluate(point, arm.splits[1]).metric
+        files[name] = {"numbers": len(array), "bits": 8 * array.nbytes, "file bytes": path.stat().st_size}
+        files[name] |= {"compression": files["dense"]["file bytes"] / path.stat().st_size, "accuracy": accuracy}
+    return files

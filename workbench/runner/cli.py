@@ -44,14 +44,14 @@ def run(
     ] = "laptop",
     seed: Annotated[int | None, typer.Option(help="Short for -p seed=N.")] = None,
     out: _Out = Path("runs"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: the study decides.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one for each core.")] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds one cell may take.")] = 6 * 3600,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show the parameters; run nothing.")] = False,
     as_json: _Json = False,
 ) -> None:
     """Run a study: check its parameters, execute it, judge its claims, write its page.
 
-    Example: [bold]workbench run intrinsic-dimension -p n_seeds=5 -p subspace_dims=10,30,100[/bold]
+    Example: [bold]workbench run intrinsic-dimension -p seeds=0,1,2,3,4 -p fraction=0.95[/bold]
     """
     from workbench.runner.studies import find, resolve
 
