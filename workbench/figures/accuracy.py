@@ -167,7 +167,7 @@ def _intrinsic(curve: AccuracyCurve, colour: str, floor: float, hidden: dict[str
     symbol = censored_symbol(curve, "diamond", "triangle-right", "triangle-left")
     bars = errors([curve], colour)
     for side in ("array", "arrayminus"):
-        bars[side] = [0.0, *bars[side]]
+        bars[side] = [None, *bars[side]]
     return go.Scatter(
         x=[value, value], y=[floor, curve["threshold"]], mode="lines+markers", error_x=bars,
         marker={"symbol": symbol, "size": [0, 12], "opacity": 1, "color": colour, "line": {"color": "white"}},

@@ -116,8 +116,12 @@ def toy_residual(
         yanchor="top", font={"color": "#A84300"},
     )  # fmt: skip
     if solved_below is not None:
-        place = {"annotation_text": "counts as solved below", "annotation_position": "bottom right"}
-        figure.add_hline(y=solved_below, line={"color": INK, "dash": "dot", "width": 1.5}, **place)
+        figure.add_hline(y=solved_below, line={"color": INK, "dash": "dot", "width": 1.5})
+        # On a log axis an annotation's place is the exponent, a shape's is the value.
+        figure.add_annotation(
+            x=1, xref="paper", y=np.log10(solved_below), text="counts as solved below", showarrow=False,
+            xanchor="right", yanchor="top",
+        )  # fmt: skip
     figure.update_xaxes(title="Subspace dimension d", range=[min(dims) - 0.6, max(dims) + 0.6], **_ticks(dims))
     figure.update_yaxes(title="Loss at the best point of the subspace", type="log", exponentformat="power")
     return finish(figure, title, "Each marker is one random subspace; below about 1e-20 only rounding error is left.")
