@@ -137,7 +137,7 @@ def test_a_slider_changes_data_alone():
     assert len(joined.frames) == 3
     assert joined.layout.sliders[0].active == 1
     for frame, step in zip(joined.frames, joined.layout.sliders[0].steps, strict=True):
-        assert step.args[0] == [frame.name]
+        assert list(step.args[0]) == [frame.name]
         assert set(frame.layout.to_plotly_json()) <= {"title"}
     assert joined.frames[2].data[1].y == (0.9, 0.9)
 
