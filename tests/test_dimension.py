@@ -14,7 +14,6 @@ from workbench.dimension import (
     both_thresholds,
     grid,
     intrinsic_dim,
-    matched_learning_rate,
     search,
     spread_ratio,
 )
@@ -305,11 +304,6 @@ def test_spread_ratio_of_widths():
     assert spread_ratio([*estimates, alone])[1:] == (None, None)
 
 
-def test_matched_learning_rate_keeps_the_step_in_theta():
-    for d in (1, 100, 750, D):
-        assert matched_learning_rate(d, D) * math.sqrt(d) == pytest.approx(2e-3 * math.sqrt(D))
-
-
 def examples(n):
     return Runs([1], [0], [1.0], np.ones((1, n), bool))
 
@@ -352,10 +346,6 @@ RUNS = table([100, 1000], [0.8, 0.9])
         (lambda: grid(trained([]), [], [0]), "dims must be a non-empty list"),
         (lambda: grid(trained([]), [True], [0]), "dims must be a non-empty list of different integers"),
         (lambda: spread_ratio([]), "estimates must be at least two"),
-        (lambda: matched_learning_rate(0, 10), "d must be in 1..D=10, got 0"),
-        (lambda: matched_learning_rate(11, 10), "d must be in 1..D=10, got 11"),
-        (lambda: matched_learning_rate(1, 10, -1.0), "base must be a positive number"),
-        (lambda: matched_learning_rate(1, 10, "banana"), "base must be a positive number"),
     ],
 )
 def test_bad_input_is_refused(call, message):

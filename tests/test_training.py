@@ -14,7 +14,7 @@ from workbench.checkpoints import load_arrays, save_arrays
 from workbench.coordinates import Full, Subspace, projection
 from workbench.errors import DataError, InputError
 from workbench.objective import Supervised
-from workbench.recipes import Recipe
+from workbench.recipes import Recipe, matched_learning_rate
 from workbench.training import train, train_group
 
 
@@ -225,3 +225,15 @@ def test_groups_that_disagree_are_refused():
         train_group(objective, maps, [Recipe(5)], 0)
     with pytest.raises(InputError, match="coordinates must map to D="):
         train(objective, Full(torch.zeros(3)), Recipe(5), 0)
+
+
+def test_the_matched_rate_moves_theta_as_far_at_every_d():
+    for d in (1, 100, 750, 199_210):
+        assert matched_learning_rate(d, 199_210) * d**0.5 == pytest.approx(2e-3 * 199_210**0.5)
+    for d, base, message in [
+        (0, 1.0, "d must be in 1..D=10, got 0"),
+        (11, 1.0, "got 11"),
+        (1, "banana", "base must be"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            matched_learning_rate(d, 10, base)

@@ -22,7 +22,7 @@ _HOMES = {
     "intrinsic_dim": "dimension",
     "lenet": "models",
     "load": "datasets",
-    "matched_learning_rate": "dimension",
+    "matched_learning_rate": "recipes",
     "mlp": "models",
     "projection": "coordinates",
     "search": "dimension",

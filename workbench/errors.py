@@ -1,4 +1,7 @@
-"""The two errors a user can mend: bad input and bad data."""
+"""The two errors a user can mend, bad input and bad data, and the checks that raise them."""
+
+import math
+from numbers import Integral, Real
 
 
 class InputError(ValueError):
@@ -43,3 +46,13 @@ def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         InputError: If it is not among them.
     """
     require(value in choices, name, f"must be one of {', '.join(choices)}", value)
+
+
+def is_count(value: object, least: int = 0) -> bool:
+    """Tell whole numbers of at least ``least``, NumPy's included, from everything else; ``True`` is not 1."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def is_number(value: object) -> bool:
+    """Tell finite real numbers, NumPy's included, from everything else; ``True`` is not 1."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from workbench.errors import require, require_choice
+from workbench.errors import is_count, is_number, require, require_choice
 
 _OPTIMIZERS = ("sgd", "adam", "adamw")
 _SCHEDULES = ("constant", "cosine", "warmup_stable_decay")
@@ -46,17 +46,15 @@ class Recipe:
     def __post_init__(self) -> None:
         require_choice("optimizer", self.optimizer, _OPTIMIZERS)
         require_choice("schedule", self.schedule, _SCHEDULES)
-        require(_is_number(self.lr) and 0 < self.lr < math.inf, "lr", "must be a positive number", self.lr)
-        require(_is_count(self.n_steps, 0), "n_steps", "must be a whole number, at least 0", self.n_steps)
+        require(is_number(self.lr) and self.lr > 0, "lr", "must be a positive number", self.lr)
+        require(is_count(self.n_steps, 0), "n_steps", "must be a whole number, at least 0", self.n_steps)
         require(0 <= self.momentum < 1, "momentum", "must be in [0, 1)", self.momentum)
         require(self.weight_decay >= 0, "weight_decay", "must not be negative", self.weight_decay)
-        require(
-            _is_count(self.warmup_steps, 0), "warmup_steps", "must be a whole number, at least 0", self.warmup_steps
-        )
+        require(is_count(self.warmup_steps, 0), "warmup_steps", "must be a whole number, at least 0", self.warmup_steps)
         require(0 < self.decay_fraction <= 1, "decay_fraction", "must be in (0, 1]", self.decay_fraction)
         for name in ("batch_size", "eval_every_steps", "patience"):
             value = getattr(self, name)
-            require(value is None or _is_count(value, 1), name, "must be None or a whole number, at least 1", value)
+            require(value is None or is_count(value, 1), name, "must be None or a whole number, at least 1", value)
         stops = self.patience is None or self.eval_every_steps is not None
         require(stops, "patience", "needs eval_every_steps", self.patience, "say how often to evaluate")
 
@@ -70,9 +68,27 @@ class Recipe:
         return rise
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def matched_learning_rate(d: int, D: int, base: float = 2e-3) -> float:
+    """Return the learning rate of d subspace coordinates at which theta moves as far per step as at ``base``.
 
+    An adaptive optimizer moves every coordinate by about its rate, so phi by ``rate * sqrt(d)`` and theta, P being
+    nearly isometric, as far; the full network moves by ``base * sqrt(D)``. Hence ``rate = base * sqrt(D / d)``.
 
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    Args:
+        d: Subspace dimension, in 1..D.
+        D: Number of parameters.
+        base: Rate of the full network, positive.
+
+    Returns:
+        The rate.
+
+    Raises:
+        InputError: If d is not in 1..D or ``base`` is not a positive number.
+
+    Example:
+        >>> matched_learning_rate(100, 10_000)
+        0.02
+    """
+    require(is_count(d, 1) and d <= D, "d", f"must be in 1..D={D}", d)
+    require(is_number(base) and base > 0, "base", "must be a positive number", base)
+    return base * math.sqrt(D / d)

@@ -9,7 +9,7 @@ import hashlib
 
 import numpy as np
 
-from workbench.errors import require
+from workbench.errors import is_count, require
 
 
 def key(seed: int, *names: str | int) -> int:
@@ -25,8 +25,7 @@ def key(seed: int, *names: str | int) -> int:
     Raises:
         InputError: If ``seed`` is not a non-negative integer.
     """
-    is_integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-    require(is_integer and seed >= 0, "seed", "must be a non-negative integer", seed)
+    require(is_count(seed), "seed", "must be a non-negative integer", seed)
     path = "/".join([str(int(seed)), *map(str, names)])
     return int.from_bytes(hashlib.sha256(path.encode()).digest()[:16], "little")
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import require
+from workbench.errors import is_count, require
 from workbench.files import plain, write_json
 
 _Function = Callable[..., Any]
@@ -69,8 +69,7 @@ class Sweep:
         force: bool = False,
     ) -> None:
         workers = _default_workers() if workers is None else workers
-        whole = isinstance(workers, int) and not isinstance(workers, bool)
-        require(whole and workers >= 1, "workers", "must be a whole number, at least 1", workers)
+        require(is_count(workers, 1), "workers", "must be a whole number, at least 1", workers)
         self.directory, self.workers = Path(directory), workers
         self.data_checksum, self.force = data_checksum, force
         self.keys: list[str] = []

@@ -15,9 +15,8 @@ import torch
 from workbench import models
 from workbench.coordinates import Full, Subspace, projection
 from workbench.datasets import Dataset, load
-from workbench.dimension import matched_learning_rate
 from workbench.objective import Supervised
-from workbench.recipes import Recipe
+from workbench.recipes import Recipe, matched_learning_rate
 from workbench.training import train_group
 
 LR = 2e-3  # Adam's rate for the full network before tuning

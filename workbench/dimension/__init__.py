@@ -5,7 +5,7 @@ tested d that passes" answers with the next grid point above, which is too large
 """
 
 from workbench.dimension.estimate import both_thresholds, intrinsic_dim, spread_ratio
-from workbench.dimension.search import grid, matched_learning_rate, search
+from workbench.dimension.search import grid, search
 from workbench.dimension.tables import Estimate, Runs
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "both_thresholds",
     "grid",
     "intrinsic_dim",
-    "matched_learning_rate",
     "search",
     "spread_ratio",
 ]

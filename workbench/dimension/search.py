@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench.dimension.estimate import intrinsic_dim
-from workbench.dimension.tables import Estimate, Runs, check_fraction, check_number, is_int
+from workbench.dimension.tables import Estimate, Runs, check_fraction, is_int
 from workbench.errors import require
 
 Pair = tuple[int, int]  # (d, seed)
@@ -179,30 +179,3 @@ def search(
     state.ask([(d, seed) for seed in followers for d in places], "other seeds")
     assert state.runs is not None
     return state.runs
-
-
-def matched_learning_rate(d: int, D: int, base: float = 2e-3) -> float:
-    """Return the learning rate of d subspace coordinates at which theta moves as far per step as at ``base``.
-
-    An adaptive optimizer moves every coordinate by about its rate, so phi by ``rate * sqrt(d)`` and theta, P being
-    nearly isometric, as far; the full network moves by ``base * sqrt(D)``. Hence ``rate = base * sqrt(D / d)``.
-
-    Args:
-        d: Subspace dimension, in 1..D.
-        D: Number of parameters.
-        base: Rate of the full network, positive.
-
-    Returns:
-        The rate.
-
-    Raises:
-        InputError: If d is not in 1..D or ``base`` is not a positive number.
-
-    Example:
-        >>> matched_learning_rate(100, 10_000)
-        0.02
-    """
-    require(is_int(D) and D >= 1, "D", "must be an integer from 1", D)
-    require(is_int(d) and 1 <= d <= D, "d", f"must be in 1..D={D}", d)
-    require(check_number("base", base, "must be a positive number") > 0, "base", "must be a positive number", base)
-    return base * math.sqrt(D / d)
