@@ -127,17 +127,22 @@ class Supervised:
         """Return a copy of the model's buffers as they stand."""
         return {name: value.clone() for name, value in self._buffers.items()}
 
-    def set_point(self, theta: Tensor | None, buffers: Mapping[str, Tensor] | None = None) -> None:
-        """Move the model to theta, shape ``(D,)``, and to the given buffers; None leaves that part as it stands."""
-        if theta is not None and theta.data_ptr() != self.theta.data_ptr():
+    def set_point(self, point: Tensor | Point) -> None:
+        """Move the model to theta, shape ``(D,)``, leaving its buffers, or to a point with buffers."""
+        theta, buffers = point if isinstance(point, tuple) else (point, {})
+        if theta.data_ptr() != self.theta.data_ptr():
             require(theta.shape == self.theta.shape, "theta", f"must have shape ({self.D},)", tuple(theta.shape))
             self.theta.copy_(theta.detach())
-        for name, value in (buffers or {}).items():
+        self.set_buffers(buffers)
+
+    def set_buffers(self, buffers: Mapping[str, Tensor]) -> None:
+        """Copy buffers into the model."""
+        for name, value in buffers.items():
             self._buffers[name].copy_(value)
 
-    def module_at(self, theta: Tensor, buffers: Mapping[str, Tensor] | None = None) -> nn.Module:
+    def module_at(self, point: Tensor | Point) -> nn.Module:
         """Return a plain module of its own at a point, in evaluation mode, to keep or to save."""
-        with self._visit(theta, buffers):
+        with self._visit(point):
             module = copy.deepcopy(self.model)
         for parameter in module.parameters():
             parameter.data, parameter.grad = parameter.data.clone(), None
@@ -183,21 +188,19 @@ class Supervised:
     # --- measurements: evaluation mode, everything left as it was --------------------------------------------------
 
     @contextmanager
-    def _visit(
-        self, theta: Tensor | None, buffers: Mapping[str, Tensor] | None, batch_stats: BatchStats = "stored"
-    ) -> Iterator[None]:
+    def _visit(self, point: Tensor | Point, batch_stats: BatchStats = "stored") -> Iterator[None]:
         """Stand at a point in evaluation mode; afterwards theta, gradient, buffers and mode are what they were."""
         require_choice("batch_stats", batch_stats, ("stored", "recalibrated"))
-        kept_theta, kept_grad = self.theta.clone(), self.grad.clone()
-        kept_buffers, mode = self.buffers(), self.model.training
+        kept = Point(self.theta.clone(), self.buffers())
+        kept_grad, mode = self.grad.clone(), self.model.training
         try:
-            self.set_point(theta, buffers)
+            self.set_point(point)
             if batch_stats == "recalibrated":
                 self._recalibrate()
             self.model.eval()
             yield
         finally:
-            self.set_point(kept_theta, kept_buffers)
+            self.set_point(kept)
             self.grad.copy_(kept_grad)
             self.model.train(mode)
 
@@ -219,7 +222,7 @@ class Supervised:
 
     def recalibrated(self, theta: Tensor) -> Point:
         """Return the point at theta with normalisation statistics recomputed there on the training split."""
-        with self._visit(theta, None, "recalibrated"):
+        with self._visit(theta, "recalibrated"):
             return Point(self.theta.clone(), self.buffers())
 
     def _outputs(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -228,86 +231,59 @@ class Supervised:
             yield self.model(x), y
 
     @torch.no_grad()
-    def logits(
-        self,
-        theta: Tensor,
-        split: str = "test",
-        buffers: Mapping[str, Tensor] | None = None,
-        batch_stats: BatchStats = "stored",
-    ) -> Tensor:
+    def logits(self, point: Tensor | Point, split: str = "test", batch_stats: BatchStats = "stored") -> Tensor:
         """Return the network's outputs on a split, shape ``(n, ...)``, in the order of the data."""
-        with self._visit(theta, buffers, batch_stats):
+        with self._visit(point, batch_stats):
             return torch.cat([outputs for outputs, _ in self._outputs(split)])
 
     @torch.no_grad()
     def per_example_loss(
-        self,
-        theta: Tensor,
-        split: str = "train",
-        buffers: Mapping[str, Tensor] | None = None,
-        batch_stats: BatchStats = "stored",
+        self, point: Tensor | Point, split: str = "train", batch_stats: BatchStats = "stored"
     ) -> Tensor:
         """Return each example's loss, shape ``(n,)``, in the order of the data."""
-        with self._visit(theta, buffers, batch_stats):
+        with self._visit(point, batch_stats):
             return torch.cat([self._per_example(outputs, y) for outputs, y in self._outputs(split)])
 
-    def loss(
-        self,
-        theta: Tensor,
-        split: str = "train",
-        buffers: Mapping[str, Tensor] | None = None,
-        batch_stats: BatchStats = "stored",
-    ) -> float:
-        """Return the mean loss per example of a split, in evaluation mode."""
-        return float(self.per_example_loss(theta, split, buffers, batch_stats).double().mean())
+    def loss(self, point: Tensor | Point, split: str = "train", batch_stats: BatchStats = "stored") -> float:
+        """Return the mean loss per example of a split."""
+        return float(self.per_example_loss(point, split, batch_stats).double().mean())
 
     @torch.no_grad()
-    def evaluate(
-        self,
-        theta: Tensor | None,
-        split: str = "test",
-        buffers: Mapping[str, Tensor] | None = None,
-        batch_stats: BatchStats = "stored",
-    ) -> Evaluation:
+    def evaluate(self, point: Tensor | Point, split: str = "test", batch_stats: BatchStats = "stored") -> Evaluation:
         """Measure loss and metric in one pass.
 
         Args:
-            theta: Parameters, shape ``(D,)``; None for those the model stands at.
+            point: Theta, shape ``(D,)``, with the buffers as they stand; or a point with its own.
             split: ``"train"``, ``"validation"`` or ``"test"``.
-            buffers: Buffers of the point; by default those the model stands at.
             batch_stats: ``"stored"`` running statistics, or ``"recalibrated"`` on the training split at theta.
 
         Returns:
             Mean loss, accuracy in 0..1 or the coefficient of determination, and each example's correctness.
         """
-        with self._visit(theta, buffers, batch_stats):
+        with self._visit(point, batch_stats):
             pairs = list(self._outputs(split))
-            losses = torch.cat([self._per_example(outputs, y) for outputs, y in pairs]).double()
-        targets = torch.cat([y for _, y in pairs])
+        outputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        loss = float(self._per_example(outputs, targets).double().mean())
         if self.metric_name == "r2":
-            outputs = torch.cat([outputs.flatten() for outputs, _ in pairs])
-            variance = (targets.double() - targets.double().mean()).square().sum()
-            return Evaluation(
-                float(losses.mean()), float(1 - (outputs - targets).double().square().sum() / variance), None
-            )
-        hits = torch.cat([(outputs.argmax(-1) == y) for outputs, y in pairs])
-        correct = hits.cpu().numpy()
-        return Evaluation(float(losses.mean()), float(correct.mean()), correct if correct.ndim == 1 else None)
+            errors, spread = outputs.flatten() - targets.flatten(), targets.double() - targets.double().mean()
+            return Evaluation(loss, float(1 - errors.double().square().sum() / spread.square().sum()), None)
+        correct = (outputs.argmax(-1) == targets).cpu().numpy()
+        return Evaluation(loss, float(correct.mean()), correct if correct.ndim == 1 else None)
 
-    def gradient(self, theta: Tensor, split: str = "train", buffers: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Return the exact gradient of a split's mean loss at theta, shape ``(D,)``, in evaluation mode."""
-        with self._visit(theta, buffers):
+    def gradient(self, point: Tensor | Point, split: str = "train") -> Tensor:
+        """Return the exact gradient of a split's mean loss at a point, shape ``(D,)``, in evaluation mode."""
+        with self._visit(point):
             self.grad.zero_()
             n = len(self.splits[split])
             for outputs, y in self._outputs(split):
                 (self._per_example(outputs, y).sum() / n).backward()
             return self.grad.clone()
 
-    def __call__(self, theta: Tensor, split: str = "train", buffers: Mapping[str, Tensor] | None = None) -> Tensor:
+    def __call__(self, theta: Tensor, split: str = "train") -> Tensor:
         """Return a split's mean loss as a differentiable function of theta, to any order; evaluation mode."""
-        with self._visit(None, buffers):
+        with self._visit(self.theta):
             n, total = len(self.splits[split]), theta.new_zeros(())
-            state = {**self.layout.views(theta), **{k: v.clone() for k, v in self._buffers.items()}}
+            state = {**self.layout.views(theta), **self.buffers()}
             for x, y in self.splits[split].chunks(self.chunk_size):
                 total = total + self._per_example(torch.func.functional_call(self.model, state, (x,)), y).sum() / n
             return total

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from workbench.checkpoints import load_arrays, save_arrays
 from workbench.errors import require
+from workbench.layout import Point
 from workbench.recipes import Recipe
 from workbench.seeds import key
 
@@ -47,6 +48,10 @@ class History:
     losses: np.ndarray
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+
+    def point(self, coordinates: Any) -> Point:
+        """Return the network found: theta, shape ``(D,)``, and buffers."""
+        return Point(coordinates.push(self.phi, self.phi.new_empty(coordinates.D)), self.buffers)
 
 
 def train(objective: Any, coordinates: Any, recipe: Recipe, seed: int, **options: Any) -> History:
@@ -178,7 +183,7 @@ class _Group:
     def _stand_at(self, k: int) -> None:
         self.coordinates[k].push(self.phis[k].data, self.objective.theta)
         if self.states[k]:
-            self.objective.set_point(None, self.states[k])
+            self.objective.set_buffers(self.states[k])
 
     def _keep_buffers(self, k: int) -> None:
         if self.states[k]:
@@ -201,7 +206,7 @@ class _Group:
         for k in list(self.active):
             self._stand_at(k)
             for split in self.splits:
-                loss, metric, _ = self.objective.evaluate(None, split)
+                loss, metric, _ = self.objective.evaluate(self.objective.theta, split)
                 self.evaluations[k].append({"step": self.step, "split": split, "loss": loss, "metric": metric})
             if self.recipe.patience is not None:
                 self._watch(k)

@@ -98,8 +98,7 @@ def train_replicate(
         recipes.append(Recipe(steps, multiplier * matched_learning_rate(maps[-1].d, D, LR), batch_size=batch_size))
     results = []
     for history, c in zip(train_group(objective, maps, recipes, seed), maps, strict=True):
-        theta = c.push(history.phi, torch.empty_like(objective.theta_0))
-        choice, found = (objective.evaluate(theta, split) for split in splits)
+        choice, found = (objective.evaluate(history.point(c), split) for split in splits)
         alive = history.outcome != "diverged"
         packed = np.packbits(found.correct).tobytes().hex()
         result = {"d": c.d, "choice": [choice.metric, choice.loss], "score": found.metric if alive else None}
