@@ -1,0 +1,204 @@
+"""The first study: its trials, its analysis, and the notebook as a user runs it."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+
+import intrinsic_dimension as study
+import numpy as np
+import pytest
+import replicate
+import torch
+import toy
+
+from workbench.datasets import Dataset, Split
+from workbench.errors import InputError
+from workbench.sweeps import Sweep
+
+SETTINGS = {
+    "dataset": "digits",
+    "n_train": None,
+    "subspace_dims": [20, 1000],
+    "seeds": [0, 1, 2],
+    "fraction": 0.9,
+    "design": "search",
+    "learning_rate": "rule",
+    "n_epochs": 20,
+    "batch_size": 64,
+    "device": "cpu",
+}
+TRIAL = {"dataset": "digits", "n_train": 200, "control": "none", "network": "mlp-10", "kind": "hashed", "n_epochs": 2}
+TRIAL |= {
+    "batch_size": 64,
+    "device": "cpu",
+    "splits": ("validation", "test"),
+    "jobs": [[20, 1.0], [50, 1.0]],
+    "seed": 0,
+}
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "hashed", "fastfood", "block_hadamard"])
+def test_the_toy_is_solved_at_ten_and_not_at_nine(kind):
+    for seed in range(5):
+        result = toy.residuals(kind, [9, 10, 20], seed)
+        assert result["loss"][0] > 0.1
+        assert result["loss"][1] < 1e-18
+        assert toy.intrinsic_dim(result) == 10
+    assert toy.intrinsic_dim({"d": [3], "loss": [5.0]}) is None
+
+
+def test_projection_families_agree_within_their_intervals(tmp_path):
+    settings = study.Settings(**SETTINGS)
+    arms = [study.Arm("mlp-30", kind) for kind in ("dense", "sparse", "hashed", "fastfood")]
+    measured = study.measure_arms(arms, settings, Sweep(tmp_path, workers=1))
+    ends = [(m.local.low, m.local.high) for m in measured]
+    assert max(low for low, _ in ends) <= min(high for _, high in ends)
+    for m in measured:
+        assert 9 <= len(m.runs) <= 12
+        assert m.local.low < m.local.value < m.local.high
+        assert m.local.value < m.D / 5
+        assert m.local.threshold == pytest.approx(0.9 * m.baseline.scores.mean())
+        assert m.absolute.threshold == 0.9
+
+
+def test_a_group_of_subspaces_equals_single_trials():
+    together = replicate.train_replicate(**TRIAL)["runs"]
+    alone = [replicate.train_replicate(**TRIAL | {"jobs": [job]})["runs"][0] for job in TRIAL["jobs"]]
+    assert together == alone
+
+
+def test_replicates_share_neither_start_nor_projection_nor_order():
+    images = replicate.data("digits", 200, "none")
+    first, second = (replicate.objective_of("mlp-10", images, seed) for seed in (0, 1))
+    assert not torch.equal(first.theta_0, second.theta_0)
+    assert not torch.equal(next(first.minibatches(0, 64)), next(second.minibatches(1, 64)))
+    P, Q = (replicate.coordinates(first.theta_0, "hashed", 20, seed).projection for seed in (0, 1))
+    assert not torch.equal(P.index, Q.index)
+
+
+def test_nothing_is_chosen_on_the_test_split(monkeypatch):
+    before = replicate.train_replicate(**TRIAL)["runs"]
+    images = replicate.data("digits", 200, "none")
+    scrambled = Split(images.test.x.flip(0), images.test.y.roll(7))
+    others = {name: getattr(images, name) for name in ("name", "train", "validation", "n_classes", "checksum", "note")}
+    monkeypatch.setattr(replicate, "data", lambda *_: Dataset(test=scrambled, **others))
+    after = replicate.train_replicate(**TRIAL)["runs"]
+    assert [run["choice"] for run in before] == [run["choice"] for run in after]
+    assert [run["score"] for run in before] != [run["score"] for run in after]
+
+
+@pytest.mark.parametrize("design", ["search", "grid"])
+@pytest.mark.parametrize("learning_rate", ["checked", "tuned"])
+def test_baseline_and_subspaces_have_the_same_budget(tmp_path, monkeypatch, design, learning_rate):
+    """Count the runs of the baseline and of the subspaces at one d: rates tried, seeds."""
+    tried = {}
+
+    def record(kind, jobs, **_):
+        runs = []
+        for d, multiplier in jobs:
+            tried.setdefault((kind, d), set()).add(round(multiplier, 3))
+            accuracy = 0.95 if kind == "full" else 1 - 1 / math.sqrt(d)
+            correct = np.arange(1000) < 1000 * accuracy
+            packed = np.packbits(correct).tobytes().hex()
+            runs.append({
+                "d": d,
+                "choice": [-abs(multiplier - 3), 0.0],
+                "score": correct.mean(),
+                "correct": packed,
+                "n": 1000,
+            })
+        return {"D": 1, "runs": runs}
+
+    monkeypatch.setattr(study, "train_replicate", record)
+    record.__module__, record.__qualname__ = "replicate", "record"
+    options = SETTINGS | {"design": design, "learning_rate": learning_rate, "subspace_dims": [20, 100, 1000]}
+    measured = study.measure_arms([study.Arm("mlp-30", "hashed")], study.Settings(**options), Sweep(tmp_path, 1))[0]
+    budgets = {
+        kind: {len(rates) for (k, _), rates in tried.items() if (k == "full") == (kind == "full")}
+        for kind in ("full", "P")
+    }
+    assert max(budgets["full"]) == max(budgets["P"]) == 3
+    if learning_rate == "checked":
+        assert measured.multipliers == (3.0, 3.0)
+    assert measured.local.value == pytest.approx((1 / (1 - 0.9 * 0.95)) ** 2, rel=0.05)
+
+
+def test_a_weighed_solution_reads_back_as_what_was_trained(tmp_path):
+    settings = study.Settings(**SETTINGS | {"n_epochs": 5})
+    sweep = Sweep(tmp_path / "trials", workers=1)
+    measured = study.measure_arms([study.Arm("mlp-30", "hashed")], settings, sweep)[0]
+    files = study.weigh(measured, settings, sweep, tmp_path)
+    d = math.ceil(measured.local.value)
+    assert files["float32"]["bits"] == 32 * d
+    assert files["dense"]["bits"] == 32 * measured.D
+    assert files["float32"]["accuracy"] == files["dense"]["accuracy"]
+    assert files["float32"]["compression"] > 1
+    assert files["float32"]["file bytes"] == (tmp_path / "solution_float32.npz").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fraction": 1.5}, r"fraction must be in \(0, 1\], got 1.5"),
+        ({"design": "guess"}, "design must be one of search, grid"),
+        ({"subspace_dims": []}, "subspace_dims must be a list of different numbers"),
+        ({"seeds": [1, 1]}, "seeds must be a list of different numbers"),
+        ({"subspace_dims": [10, 10**6]}, r"subspace_dims must lie in 1..D=3,190, the parameters of mlp-30"),
+        ({"subspace_dims": [0, 10]}, r"subspace_dims must lie in 1..D=3,190"),
+    ],
+)
+def test_bad_settings_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        study.check_arms([study.Arm("mlp-30", "hashed")], study.Settings(**SETTINGS | options))
+
+
+def run(*arguments, out, **environment):
+    command = [sys.executable, "-m", "workbench", "run", "intrinsic-dimension", "--out", str(out), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=280)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-p", "subspace_dim=3"], "did you mean subspace_dims"),
+        (["-p", "learning_rate=banana"], "learning_rate"),
+        (["-p", "n_epochs=True"], "n_epochs"),
+        (["-p", "subspace_dims=[]"], "subspace_dims"),
+        (["-p", "fraction=1.5"], "fraction"),
+        (["--profile", "smoke", "-p", "subspace_dims=10,100000"], "1..D="),
+        (["--profile", "smoke", "-p", "dataset=mnist"], "WORKBENCH_DATA"),
+    ],
+)
+def test_bad_input_is_refused_before_work_starts(tmp_path, arguments, said):
+    code, text = run(*arguments, out=tmp_path, WORKBENCH_DATA=str(tmp_path / "nowhere"))
+    assert code == 2, text
+    assert said in text
+    assert not (tmp_path / "trials").exists()
+
+
+def test_the_notebook_runs_at_the_smoke_profile_and_again_from_what_it_kept(tmp_path):
+    code, text = run("--profile", "smoke", out=tmp_path)
+    assert code == 0, text
+    (folder,) = (tmp_path / "intrinsic_dimension").iterdir()
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    names = [finding["claim"]["name"] for finding in results["findings"]]
+    assert names == ["toy", "mnist", "widths", "cartpole"]
+    assert {finding["claim"]["paper"] for finding in results["findings"]} == {"intrinsic-dimension-landscapes"}
+    verdicts = {finding["claim"]["name"]: finding["verdict"] for finding in results["findings"]}
+    # fewer seeds than the rules ask for decide nothing, and the rule on MNIST says nothing of digits
+    assert verdicts == dict.fromkeys(names, "inconclusive") | {"mnist": "illustration"}
+    assert len(results["dataset"]["checksum"]) == 64
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert (record["status"], record["profile"], record["parameters"]["seeds"]) == ("done", "smoke", [0, 1])
+    assert (folder / "executed.ipynb").is_file()
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    assert "inconclusive" in page
+    assert len(page) < 500_000
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()}
+    assert set(results["extra"]["trials"]) == {name.removesuffix(".json") for name in kept}
+    code, text = run("--profile", "smoke", out=tmp_path)
+    assert code == 0, text
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()} == kept
