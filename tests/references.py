@@ -20,15 +20,14 @@ def projection_matrix(P: Projection) -> np.ndarray:
         sign, column = np.divmod(P.index.numpy(), P.d)
         matrix = np.zeros((P.D, P.d))
         matrix[np.arange(P.D), column] = (1 - 2 * sign) * as_float64(P.scale)[column]
+        if isinstance(P, BlockHadamard):
+            n_blocks, rest = divmod(P.D, P.block)
+            matrix = block_diag(*[hadamard(P.block) / P.block**0.5] * n_blocks, np.eye(rest))[: P.D, : P.D] @ matrix
         return matrix
     if isinstance(P, Sparse):
         matrix = np.zeros((P.D, P.d))
         np.add.at(matrix, (P.rows.numpy(), np.arange(P.d)[:, None]), as_float64(P.values))
         return matrix
-    if isinstance(P, BlockHadamard):
-        n_blocks, rest = divmod(P.D, P.block)
-        mixing = block_diag(*[hadamard(P.block) / P.block**0.5] * n_blocks, np.eye(rest))
-        return mixing[: P.D, : P.D] @ projection_matrix(P.hashed)
     assert isinstance(P, Fastfood)
     blocks, n = P.signs.shape
     h, rows = hadamard(n).astype(float), []
@@ -56,8 +55,7 @@ def jacobian(coordinates: Coordinates, phi: torch.Tensor, step: float = 1e-5) ->
 
 def floating_type(P: Projection) -> torch.dtype:
     """Find the type P computes in."""
-    held = [*vars(P).values(), *vars(getattr(P, "hashed", P)).values()]
-    return next(x.dtype for x in held if isinstance(x, torch.Tensor) and x.is_floating_point())
+    return next(x.dtype for x in vars(P).values() if isinstance(x, torch.Tensor) and x.is_floating_point())
 
 
 def as_float64(x: torch.Tensor) -> np.ndarray:

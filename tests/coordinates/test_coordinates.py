@@ -131,24 +131,6 @@ def test_theta_0_must_fit():
         Subspace(torch.zeros(35), projection("hashed", D, 5, 0))
 
 
-def test_nonlinear_map_without_its_own_call_says_so():
-    class Square(Full):
-        def push(self, phi, out):
-            return out.copy_(phi**2)
-
-        def pull(self, phi, grad_theta, out):
-            return out.copy_(2 * phi * grad_theta)
-
-        tangent = Coordinates.tangent
-
-    phi = torch.tensor([3.0], requires_grad=True)
-    g = torch.ones(1, requires_grad=True)
-    (grad,) = torch.autograd.grad(Square(torch.zeros(1))(phi), phi, g, create_graph=True)
-    assert float(grad.detach()) == 6
-    with pytest.raises(NotImplementedError, match="Square is not affine: override __call__"):
-        grad.backward()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_least_squares_reaches_the_subspace_optimum(kind):
     """Gradient descent through push and pull ends at the exact projection of the target."""

@@ -44,7 +44,7 @@ def test_budget_is_checked(d):
         LayerScaled.of_dimension(THETA_0, SIZES, d, 0)
 
 
-@pytest.mark.parametrize("sizes", [[49, 0], [30, 5], [], [-1, 50]])
+@pytest.mark.parametrize("sizes", [[49, 0], [30, 5], [], [-1, 50], [48.0, 1]])
 def test_sizes_are_checked(sizes):
     with pytest.raises(InputError, match="layout_sizes must be positive and add up to D=49, got"):
         LayerScaled(THETA_0, projection("hashed", 49, 4, 0, dtype=torch.float64), sizes)

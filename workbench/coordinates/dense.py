@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.coordinates.base import Projection, fits_in_memory
+from workbench.coordinates.base import Projection
 
 _CHUNK = 2**22
 
@@ -19,34 +19,20 @@ class Dense(Projection):
         Li, Farkhoor, Liu, Yosinski (2018), Measuring the Intrinsic Dimension of Objective Landscapes.
     """
 
-    def __init__(
-        self, D: int, d: int, rng: np.random.Generator, *, dtype: torch.dtype, device: torch.device | str
-    ) -> None:
-        """Draw the matrix, a few columns at a time so that the float64 draws never double the memory.
-
-        Args:
-            D: Rows.
-            d: Columns, in ``1..D``.
-            rng: Randomness.
-            dtype: Floating type.
-            device: Where P lives.
-
-        Raises:
-            InputError: If the shape is invalid or P would exceed the memory limit.
-        """
-        super().__init__(D, d)
-        fits_in_memory(D * d * dtype.itemsize, "dense", D, d)
-        self.columns = torch.empty(d, D, dtype=dtype, device=device)  # row j is column j of P
-        step = max(1, _CHUNK // D)
-        for first in range(0, d, step):
-            block = rng.standard_normal((min(step, d - first), D))
+    def _draw(self, rng: np.random.Generator, dtype: torch.dtype, device: torch.device | str) -> None:
+        """Draw a few columns at a time, so that the float64 draws never double the memory."""
+        self._require_room(self.D * self.d * dtype.itemsize)
+        self.columns = torch.empty(self.d, self.D, dtype=dtype, device=device)  # row j is column j of P
+        step = max(1, _CHUNK // self.D)
+        for first in range(0, self.d, step):
+            block = rng.standard_normal((min(step, self.d - first), self.D))
             block /= np.linalg.norm(block, axis=1, keepdims=True)
             self.columns[first : first + step] = torch.from_numpy(block)
 
     def apply(self, v: Tensor, out: Tensor) -> Tensor:
-        """Write P v into ``out``; see the base class."""
+        """Write P v into ``out``."""
         return torch.mv(self.columns.T, v, out=out)
 
     def adjoint(self, g: Tensor, out: Tensor) -> Tensor:
-        """Write P' g into ``out``; see the base class."""
+        """Write P' g into ``out``."""
         return torch.mv(self.columns, g, out=out)

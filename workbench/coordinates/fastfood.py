@@ -30,28 +30,14 @@ class Fastfood(Projection):
         O(D log D) and has unit columns in expectation only.
     """
 
-    def __init__(
-        self, D: int, d: int, rng: np.random.Generator, *, dtype: torch.dtype, device: torch.device | str
-    ) -> None:
-        """Draw the blocks.
-
-        Args:
-            D: Rows.
-            d: Columns, in ``1..D``.
-            rng: Randomness.
-            dtype: Floating type.
-            device: Where P lives.
-
-        Raises:
-            InputError: If the shape is invalid.
-        """
-        super().__init__(D, d)
-        n = 1 << (d - 1).bit_length()
-        shape = blocks, _ = -(-D // n), n
+    def _draw(self, rng: np.random.Generator, dtype: torch.dtype, device: torch.device | str) -> None:
+        """Draw the blocks."""
+        n = 1 << (self.d - 1).bit_length()
+        shape = blocks, _ = -(-self.D // n), n
         signs = 1 - 2 * rng.integers(0, 2, size=shape, dtype=np.int8)
         index = rng.permuted(np.arange(blocks * n).reshape(shape), axis=1).reshape(-1)
         gauss = rng.standard_normal(shape)
-        gauss /= np.linalg.norm(gauss, axis=1, keepdims=True) * D**0.5
+        gauss /= np.linalg.norm(gauss, axis=1, keepdims=True) * self.D**0.5
         self.signs = torch.from_numpy(signs).to(device, dtype)
         self.index = torch.from_numpy(index).to(device, torch.int64)
         self.gauss = torch.from_numpy(gauss).to(device, dtype)
@@ -59,7 +45,7 @@ class Fastfood(Projection):
         self._padded = torch.zeros(n, dtype=dtype, device=device)
 
     def apply(self, v: Tensor, out: Tensor) -> Tensor:
-        """Write P v into ``out``; see the base class."""
+        """Write P v into ``out``."""
         x, y = self._buffers
         self._padded[: self.d] = v
         x, y = walsh_hadamard(torch.mul(self.signs, self._padded, out=x), y)
@@ -68,7 +54,7 @@ class Fastfood(Projection):
         return out.copy_(y.view(-1)[: self.D])
 
     def adjoint(self, g: Tensor, out: Tensor) -> Tensor:
-        """Write P' g into ``out``; see the base class."""
+        """Write P' g into ``out``."""
         x, y = self._buffers
         x.view(-1)[: self.D] = g
         x.view(-1)[self.D :] = 0

@@ -10,14 +10,12 @@ class Full(Coordinates):
     """The identity, so that ordinary training is one coordinate map among others.
 
     Passing the same tensor as ``phi`` and ``out`` costs nothing.
+
+    Args:
+        theta_0: Initial parameters, shape ``(D,)``; read, never written.
     """
 
     def __init__(self, theta_0: Tensor) -> None:
-        """Remember the start.
-
-        Args:
-            theta_0: Initial parameters, shape ``(D,)``; read, never written.
-        """
         self.theta_0 = theta_0.detach()
         self.D = self.d = theta_0.numel()
 
@@ -27,15 +25,14 @@ class Full(Coordinates):
 
     @torch.no_grad()
     def push(self, phi: Tensor, out: Tensor) -> Tensor:
-        """Copy phi into ``out``; see the base class."""
+        """Copy phi into ``out``."""
         return out.copy_(phi)
 
     @torch.no_grad()
     def pull(self, phi: Tensor, grad_theta: Tensor, out: Tensor) -> Tensor:
-        """Copy the gradient into ``out``; see the base class."""
+        """Copy the gradient into ``out``."""
         return out.copy_(grad_theta)
 
-    @torch.no_grad()
-    def tangent(self, direction: Tensor, out: Tensor) -> Tensor:
-        """Copy the direction into ``out``; see the base class."""
-        return out.copy_(direction)
+    def __call__(self, phi: Tensor) -> Tensor:
+        """Return a differentiable copy of phi."""
+        return phi.clone()

@@ -4,15 +4,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.coordinates.base import Projection
 from workbench.coordinates.hashed import Hashed
 from workbench.coordinates.walsh_hadamard import walsh_hadamard
 
 _LARGEST_BLOCK = 256  # two passes by H_16; measured no slower than one product by H_64
 
 
-class BlockHadamard(Projection):
-    """P = (I kron H_m / sqrt(m)) S, where S is hashed and H_m mixes consecutive blocks of m parameters.
+class BlockHadamard(Hashed):
+    """P = (I kron H_m / sqrt(m)) S, where S is `Hashed` and H_m mixes consecutive blocks of m parameters.
 
     Both factors have orthonormal columns, so P'P = I exactly (to rounding), for every d. Every parameter of a block is
     a signed combination of the block's m coordinates (fewer where two of them coincide), against one in S: closer to a
@@ -20,38 +19,24 @@ class BlockHadamard(Projection):
     parameters stay as S leaves them. Time O(D log m); memory that of S plus two buffers of length D.
 
     Attributes:
-        hashed: S.
+        index, scale: Those of S.
         block: m.
     """
 
-    def __init__(
-        self, D: int, d: int, rng: np.random.Generator, *, dtype: torch.dtype, device: torch.device | str
-    ) -> None:
-        """Draw the hashed factor.
-
-        Args:
-            D: Rows.
-            d: Columns, in ``1..D``.
-            rng: Randomness.
-            dtype: Floating type.
-            device: Where P lives.
-
-        Raises:
-            InputError: If the shape is invalid.
-        """
-        super().__init__(D, d)
-        self.hashed = Hashed(D, d, rng, dtype=dtype, device=device)
-        self.block = min(_LARGEST_BLOCK, 2 ** ((D.bit_length() - 1) // 2))
-        self._buffers = torch.empty(2, D, dtype=dtype, device=device)
+    def _draw(self, rng: np.random.Generator, dtype: torch.dtype, device: torch.device | str) -> None:
+        """Draw the hashed factor."""
+        super()._draw(rng, dtype, device)
+        self.block = min(_LARGEST_BLOCK, 2 ** ((self.D.bit_length() - 1) // 2))
+        self._buffers = torch.empty(2, self.D, dtype=dtype, device=device)
 
     def apply(self, v: Tensor, out: Tensor) -> Tensor:
-        """Write P v into ``out``; see the base class."""
-        return self._mix(self.hashed.apply(v, self._buffers[0]), out)
+        """Write P v into ``out``."""
+        return self._mix(super().apply(v, self._buffers[0]), out)
 
     def adjoint(self, g: Tensor, out: Tensor) -> Tensor:
-        """Write P' g into ``out``; see the base class."""
+        """Write P' g into ``out``."""
         self._buffers[0].copy_(g)
-        return self.hashed.adjoint(self._mix(self._buffers[0], self._buffers[1]), out)
+        return super().adjoint(self._mix(self._buffers[0], self._buffers[1]), out)
 
     def _mix(self, x: Tensor, out: Tensor) -> Tensor:
         """Write the symmetric orthogonal factor I kron H_m / sqrt(m) times x into ``out``; destroys x."""

@@ -27,22 +27,9 @@ class Hashed(Projection):
         signed coordinate per parameter; here on the difference from theta_0 and balanced.
     """
 
-    def __init__(
-        self, D: int, d: int, rng: np.random.Generator, *, dtype: torch.dtype, device: torch.device | str
-    ) -> None:
-        """Draw the assignment and the signs.
-
-        Args:
-            D: Rows.
-            d: Columns, in ``1..D``.
-            rng: Randomness.
-            dtype: Floating type.
-            device: Where P lives.
-
-        Raises:
-            InputError: If the shape is invalid.
-        """
-        super().__init__(D, d)
+    def _draw(self, rng: np.random.Generator, dtype: torch.dtype, device: torch.device | str) -> None:
+        """Draw the assignment and the signs."""
+        D, d = self.D, self.d
         index = np.empty(D, dtype=np.int64)
         index[rng.permutation(D)] = np.arange(D) % d
         index += d * rng.integers(0, 2, size=D)
@@ -53,12 +40,12 @@ class Hashed(Projection):
         self._table = torch.zeros(2, d, dtype=dtype, device=device)
 
     def apply(self, v: Tensor, out: Tensor) -> Tensor:
-        """Write P v into ``out``; see the base class."""
+        """Write P v into ``out``."""
         torch.mul(v, self.scale, out=self._table[0])
         torch.neg(self._table[0], out=self._table[1])
         return torch.index_select(self._table.view(-1), 0, self.index, out=out)
 
     def adjoint(self, g: Tensor, out: Tensor) -> Tensor:
-        """Write P' g into ``out``; see the base class."""
+        """Write P' g into ``out``."""
         self._table.zero_().view(-1).scatter_add_(0, self.index, g)
         return torch.sub(self._table[0], self._table[1], out=out).mul_(self.scale)

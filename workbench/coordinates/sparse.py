@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.coordinates.base import Projection, fits_in_memory
+from workbench.coordinates.base import Projection
 
 
 class Sparse(Projection):
@@ -31,24 +31,10 @@ class Sparse(Projection):
         P is one matrix over all parameters.
     """
 
-    def __init__(
-        self, D: int, d: int, rng: np.random.Generator, *, dtype: torch.dtype, device: torch.device | str
-    ) -> None:
-        """Draw rows and signs.
-
-        Args:
-            D: Rows.
-            d: Columns, in ``1..D``.
-            rng: Randomness.
-            dtype: Floating type.
-            device: Where P lives.
-
-        Raises:
-            InputError: If the shape is invalid or P would exceed the memory limit.
-        """
-        super().__init__(D, d)
-        k = round(D**0.5)
-        fits_in_memory(d * k * (4 + dtype.itemsize), "sparse", D, d)
+    def _draw(self, rng: np.random.Generator, dtype: torch.dtype, device: torch.device | str) -> None:
+        """Draw rows and signs."""
+        D, d, k = self.D, self.d, round(self.D**0.5)
+        self._require_room(d * k * (4 + dtype.itemsize))
         rows = _distinct(rng, D, (d, k))
         signs = 1 - 2 * rng.integers(0, 2, size=(d, k), dtype=np.int8)
         self.rows = torch.from_numpy(rows).to(device)
@@ -56,13 +42,13 @@ class Sparse(Projection):
         self._transpose = _scipy_view(self.rows, self.values, D)
 
     def apply(self, v: Tensor, out: Tensor) -> Tensor:
-        """Write P v into ``out``; see the base class."""
+        """Write P v into ``out``."""
         if self._transpose is None:
             return out.zero_().index_add_(0, self.rows.view(-1), (self.values * v[:, None]).view(-1))
         return out.copy_(torch.from_numpy(self._transpose.T @ v.detach().numpy()))
 
     def adjoint(self, g: Tensor, out: Tensor) -> Tensor:
-        """Write P' g into ``out``; see the base class."""
+        """Write P' g into ``out``."""
         if self._transpose is None:
             return torch.sum(self.values * g[self.rows], 1, out=out)
         return out.copy_(torch.from_numpy(self._transpose @ g.detach().numpy()))

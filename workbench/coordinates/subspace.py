@@ -12,7 +12,7 @@ from workbench.coordinates.sparse import Sparse
 from workbench.errors import require, require_choice
 from workbench.seeds import generator
 
-KINDS: dict[str, type[Dense | Sparse | Hashed | BlockHadamard | Fastfood]] = {
+KINDS: dict[str, type[Projection]] = {
     "dense": Dense,
     "sparse": Sparse,
     "hashed": Hashed,
@@ -62,18 +62,17 @@ def projection(
 
 
 class Subspace(Coordinates):
-    """theta = theta_0 + P phi, with phi starting at zero."""
+    """theta = theta_0 + P phi, with phi starting at zero.
+
+    Args:
+        theta_0: Origin, shape ``(D,)``; read at every step, never written or copied.
+        projection: P, of the same type and on the same device.
+
+    Raises:
+        InputError: If ``theta_0`` is not a vector of length D.
+    """
 
     def __init__(self, theta_0: Tensor, projection: Projection) -> None:
-        """Place the subspace at theta_0.
-
-        Args:
-            theta_0: Origin, shape ``(D,)``; read at every step, never written or copied.
-            projection: P, of the same type and on the same device.
-
-        Raises:
-            InputError: If ``theta_0`` is not a vector of length D.
-        """
         require(theta_0.shape == (projection.D,), "theta_0", f"must have shape (D={projection.D},)", theta_0.shape)
         self.theta_0, self.projection = theta_0.detach(), projection
         self.D, self.d = projection.D, projection.d
@@ -84,15 +83,14 @@ class Subspace(Coordinates):
 
     @torch.no_grad()
     def push(self, phi: Tensor, out: Tensor) -> Tensor:
-        """Write theta_0 + P phi into ``out``; see the base class."""
+        """Write theta_0 + P phi into ``out``."""
         return self.projection.apply(phi, out).add_(self.theta_0)
 
     @torch.no_grad()
     def pull(self, phi: Tensor, grad_theta: Tensor, out: Tensor) -> Tensor:
-        """Write P' grad_theta into ``out``; see the base class."""
+        """Write P' grad_theta into ``out``."""
         return self.projection.adjoint(grad_theta, out)
 
-    @torch.no_grad()
-    def tangent(self, direction: Tensor, out: Tensor) -> Tensor:
-        """Write P direction into ``out``; see the base class."""
-        return self.projection.apply(direction, out)
+    def __call__(self, phi: Tensor) -> Tensor:
+        """Return theta_0 + P phi as a differentiable function."""
+        return self.projection(phi) + self.theta_0

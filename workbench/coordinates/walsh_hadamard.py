@@ -28,7 +28,7 @@ def walsh_hadamard(x: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
     shape, inner = x.shape, 1
     for r in _factors(shape[1]):
         outer = x.numel() // (r * inner)
-        h = hadamard_matrix(r, x.dtype, x.device)
+        h = _hadamard_matrix(r, x.dtype, x.device)
         if inner == 1:  # one large product instead of many products with a vector
             torch.mm(x.view(outer, r), h, out=spare.view(outer, r))
         else:
@@ -38,17 +38,8 @@ def walsh_hadamard(x: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def hadamard_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return Sylvester's Hadamard matrix H_n.
-
-    Args:
-        n: Size, a power of two.
-        dtype: Floating type.
-        device: Where it lives.
-
-    Returns:
-        Entries 1 and -1, shape ``(n, n)``; shared between callers, so read only.
-    """
+def _hadamard_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return Sylvester's Hadamard matrix H_n; shared between callers, so read only."""
     h = torch.ones(1, 1, dtype=dtype, device=device)
     while h.shape[0] < n:
         h = torch.cat([torch.cat([h, h], 1), torch.cat([h, -h], 1)])
