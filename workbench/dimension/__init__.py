@@ -8,12 +8,4 @@ from workbench.dimension.estimate import both_thresholds, intrinsic_dim, spread_
 from workbench.dimension.search import grid, search
 from workbench.dimension.tables import Estimate, Runs
 
-__all__ = [
-    "Estimate",
-    "Runs",
-    "both_thresholds",
-    "grid",
-    "intrinsic_dim",
-    "search",
-    "spread_ratio",
-]
+__all__ = ["Estimate", "Runs", "both_thresholds", "grid", "intrinsic_dim", "search", "spread_ratio"]

@@ -12,25 +12,6 @@ from workbench.errors import require
 Array = NDArray[np.float64]
 
 
-def is_int(value: object) -> bool:
-    """Tell integers from everything else; ``True`` is not 1."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def check_number(name: str, value: object, rule: str, remedy: str = "") -> float:
-    """Return a finite number; refuse everything else, ``True`` included."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    require(number and math.isfinite(value), name, rule, value, remedy)  # type: ignore[arg-type]
-    return float(value)  # type: ignore[arg-type]
-
-
-def check_fraction(fraction: object) -> float:
-    """Refuse a fraction outside (0, 1]."""
-    value = check_number("fraction", fraction, "must be in (0, 1]", "0.9 is usual")
-    require(0 < value <= 1, "fraction", "must be in (0, 1]", fraction, "0.9 is usual")
-    return value
-
-
 @dataclass(frozen=True, eq=False)
 class Runs:
     """A table of finished runs, one entry per (d, seed).
@@ -60,31 +41,27 @@ class Runs:
         for name, value in (("dims", dims), ("seeds", seeds), ("scores", scores)):
             object.__setattr__(self, name, value)
         if self.correct is not None:
-            object.__setattr__(self, "correct", self._checked_correct(np.asarray(self.correct)))
-
-    def _checked_correct(self, correct: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return the examples' table if it is boolean and its means are the scores."""
-        shaped = correct.ndim == 2 and correct.dtype == bool and len(correct) == len(self.dims) and correct.shape[1] > 1
-        rule = f"must be boolean of shape ({len(self.dims)}, n_examples)"
-        require(shaped, "correct", rule, (correct.dtype.name, correct.shape))
-        alive = ~np.isnan(self.scores)
-        agrees = np.allclose(correct.mean(axis=1)[alive], self.scores[alive], rtol=0, atol=1e-5)
-        require(agrees, "correct", "must average to the scores", "other means", "leave it out unless score is accuracy")
-        return correct
+            table = np.asarray(self.correct)
+            shaped = table.ndim == 2 and table.dtype == bool and len(table) == len(dims) and table.shape[1] > 1
+            rule = f"must be boolean of shape ({len(dims)}, n_examples)"
+            require(shaped, "correct", rule, (table.dtype.name, table.shape))
+            means = table.mean(axis=1)[self.alive]
+            agrees = np.allclose(means, scores[self.alive], rtol=0, atol=1e-5)
+            require(agrees, "correct", "must average to the scores", means, "leave it out unless score is accuracy")
+            object.__setattr__(self, "correct", table)
 
     def __len__(self) -> int:
         """Return the number of runs."""
         return len(self.dims)
 
-    def __add__(self, other: "Runs") -> "Runs":
-        """Return both tables as one; examples are kept only if both have them."""
-        both = self.correct is not None and other.correct is not None
-        names = ("dims", "seeds", "scores", "correct") if both else ("dims", "seeds", "scores")
-        return Runs(**{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names})
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """Which runs did not diverge."""
+        return ~np.isnan(self.scores)
 
     @property
     def n_diverged(self) -> int:
-        """Return how many runs diverged."""
+        """How many runs diverged."""
         return int(np.isnan(self.scores).sum())
 
 
@@ -94,8 +71,8 @@ class Estimate:
 
     ``value`` is the largest (smallest) tested d when ``censored`` is "above" ("below"). An end of the interval that
     no run supports is ``inf`` or 0; both ends are None where nothing tells the spread. ``covers`` names what the
-    interval covers, among "seeds", "baseline seeds" and "examples". ``n_seeds`` counts the seeds with a run near the
-    crossing, ``n_diverged`` all diverged runs, the baseline's too. ``log_draws`` are draws of log d_int.
+    interval covers, among "seeds", "baseline" (its seeds) and "examples". ``n_diverged`` counts the baseline's too.
+    ``log_draws`` are draws of log d_int.
     """
 
     value: float
@@ -108,22 +85,19 @@ class Estimate:
     method: Literal["line", "isotonic"]
     covers: tuple[str, ...]
     tested: tuple[int, int]
-    n_runs: int
-    n_seeds: int
-    n_baseline: int
-    n_examples: int | None
     n_diverged: int
     log_draws: Array | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
-        """Return value and interval, censoring said as such."""
-        text = {None: "", "above": "> ", "below": "<= "}[self.censored] + _figure(self.value)
-        notes = [] if "seeds" in self.covers else ["one seed: no interval"]
-        if self.low is not None and self.high is not None:
-            low = _figure(self.low) if self.low > 0 else f"< {self.tested[0]}"
-            high = _figure(self.high) if math.isfinite(self.high) else f"> {self.tested[1]}"
-            text += f" [{low}, {high}]"
-            notes = ["one seed: interval leaves seeds out"] if notes else []
+        """Return value and interval; a bound alone where the answer is censored."""
+        text, notes = {None: "", "above": "> ", "below": "<= "}[self.censored] + _figure(self.value), []
+        if self.censored is None:
+            if self.low is not None and self.high is not None:
+                low = _figure(self.low) if self.low > 0 else f"< {self.tested[0]}"
+                high = _figure(self.high) if math.isfinite(self.high) else f"> {self.tested[1]}"
+                text += f" [{low}, {high}]"
+            if "seeds" not in self.covers:
+                notes.append("one seed: no interval" if self.low is None else "one seed: interval leaves seeds out")
         if self.n_diverged:
             notes.append(f"{self.n_diverged} diverged")
         return text + (f" ({'; '.join(notes)})" if notes else "")
@@ -131,7 +105,7 @@ class Estimate:
     def record(self) -> dict[str, Any]:
         """Return what a JSON record keeps: all but the draws, an end that no run supports as None, the text beside."""
         table = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "log_draws"}
-        ends = {n: v if v and math.isfinite(v) else None for n, v in (("low", self.low), ("high", self.high))}
+        ends = {name: table[name] if table[name] and math.isfinite(table[name]) else None for name in ("low", "high")}
         return table | ends | {"text": str(self)}
 
 
