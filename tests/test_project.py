@@ -27,9 +27,7 @@ NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".i
 LAYERS = (
     "errors",
     "files seeds",
-    "records layout examples recipes checkpoints sources",
-    "downloads",
-    "arrays",
+    "records layout examples recipes checkpoints",
     "objective transforms models datasets returns",
     "training coordinates pruning probes",
     "statistics",

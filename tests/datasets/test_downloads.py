@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -16,10 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workbench import downloads
-from workbench.downloads import contents, fetch, read
+from workbench.datasets.downloads import contents, fetch, read
+from workbench.datasets.sources import PLACES, Part, Source
 from workbench.errors import DataError
-from workbench.sources import PLACES, Part, Source, cache_folder, data_folder
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 30_000, dtype=np.uint8).tobytes()
 PACKED = gzip.compress(CONTENT, mtime=0)
@@ -66,8 +66,8 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 return
             self.send_response(206 if asked and fault != "ignores ranges" else 200)
             if asked and fault != "ignores ranges":
-                begin = 0 if fault == "wrong range" else start
-                self.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body)}")
+                start = 0 if fault == "wrong range" else start
+                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
             self.send_header("Content-Length", str(len(body) - start))
             self.end_headers()
             end = start + int(fault.removeprefix("cut ")) if fault.startswith("cut ") else len(body)
@@ -138,7 +138,7 @@ def test_a_server_that_sends_another_range_is_not_believed(server: Server, tmp_p
     (tmp_path / "numbers.gz.part").write_bytes(PACKED[:777])
     wanted = source(server.add("/a", fault="wrong range"), server.add("/b"))
     assert fetch(wanted, tmp_path).read_bytes() == PACKED
-    assert server.ranges == ["bytes=777-"] * 2
+    assert server.ranges == ["bytes=777-", None]
 
 
 @pytest.mark.parametrize("left", [b"x" * 500, PACKED + b"more"], ids=["other bytes", "too long"])
@@ -165,9 +165,9 @@ def test_mirrors_are_tried_in_turn(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (gzip.compress(CONTENT[:-1] + b"!"), "must have the SHA-256"),
-        (gzip.compress(CONTENT[:-1]), "must have 30,000 bytes, got 29,999"),
-        (gzip.compress(CONTENT * 9), "must have 30,000 bytes, got 30,001"),
+        (gzip.compress(CONTENT[:-1] + b"!"), r"got numbers \(30,000 bytes, SHA-256"),
+        (gzip.compress(CONTENT[:-1]), r"must hold numbers \(30,000 bytes, .* got numbers \(29,999 bytes"),
+        (gzip.compress(CONTENT * 9), r"got numbers \(30,001 bytes"),
         (PACKED[:-100], "truncated or damaged"),
         (b"<html>Please log in</html>", "truncated or damaged"),
     ],
@@ -177,7 +177,7 @@ def test_a_wrong_download_never_gets_its_name(server: Server, tmp_path: Path, bo
     with pytest.raises(DataError, match=reason) as caught:
         fetch(source(server.add("/a", body)), tmp_path)
     assert names(tmp_path) == []
-    assert server.ranges == [None], "a mirror with other content is not asked twice"
+    assert server.ranges == [None, None], "nothing wrong is continued"
     assert "numbers.gz could not be downloaded" in str(caught.value)
     assert str(tmp_path / "numbers.gz") in str(caught.value), "names the place to put it by hand"
     assert "WORKBENCH_DATA" in str(caught.value)
@@ -196,7 +196,10 @@ def test_many_at_once_download_once(server: Server, tmp_path: Path) -> None:
 
 def test_a_killed_download_is_continued(server: Server, tmp_path: Path) -> None:
     wanted = source(server.add("/a", fault="stalls"))
-    script = "import sys; from workbench.downloads import fetch; from workbench.sources import *; from pathlib import *"
+    script = (
+        "import sys; from pathlib import *; from workbench.datasets.downloads import fetch; "
+        "from workbench.datasets.sources import *"
+    )
     command = [sys.executable, "-c", f"{script}; fetch({wanted!r}, Path(sys.argv[1]))", str(tmp_path)]
     part = tmp_path / "numbers.gz.part"
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
@@ -229,30 +232,7 @@ def test_the_bar_is_a_line_on_standard_error(
     fetch(source(server.add("/a")), tmp_path)
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines() == [
-        "numbers.gz: [                    ]   0%, 0.0 of 0.0 MB",
-        "numbers.gz: [####################] 100%, 0.0 of 0.0 MB",
-    ]
-
-
-def test_the_bar_redraws_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    bar = downloads._Bar("x", 4_000_000)
-    bar.drawn = 0.0
-    bar.update(1_000_000)
-    bar.update(2_000_000)  # too soon
-    bar.close(4_000_000)
-    assert terminal.getvalue() == (
-        "x: [                    ]   0%, 0.0 of 4.0 MB\r"
-        "x: [#####               ]  25%, 1.0 of 4.0 MB\r"
-        "x: [####################] 100%, 4.0 of 4.0 MB\n"
-    )
-    downloads._Bar("y", None).close(500_000)
-    assert terminal.getvalue().endswith("y: 0.0 MB\ry: 0.5 MB\n")
+    assert re.fullmatch(r"numbers\.gz .* 100% .* 30\.0/30\.0 kB *\n", err)
 
 
 def archive(path: Path, members: dict[str, bytes], link: str = "") -> Path:
@@ -284,7 +264,11 @@ def test_read_takes_only_known_members_of_an_archive(tmp_path: Path) -> None:
         ({"one.bin": b"1" * 500}, "", "two.bin"),
         ({"one.bin": b"1" * 500}, "two.bin", "two.bin"),
         ({"one.bin": b"1" * 500, "two.bin": b"2" * 9_999}, "", "two.bin"),
-        ({"one.bin": b"1" * 500, "two.bin": b"3" * 700}, "", "two.bin must have the SHA-256"),
+        (
+            {"one.bin": b"1" * 500, "two.bin": b"3" * 700},
+            "",
+            r"must hold two\.bin \(700 bytes, SHA-256 .*, got two\.bin",
+        ),
     ],
     ids=["missing", "link", "too long", "altered"],
 )
@@ -361,7 +345,7 @@ def test_contents_prefers_the_data_folder_and_the_whole_set(tiny_set: Path) -> N
     put(tiny_set / "data" / "tiny" / "two.gz", b"2" * 9)
     assert {name: data.tobytes() for name, data in contents("tiny").items()} == {"one": b"1" * 9, "two": b"2" * 9}
     put(tiny_set / "data" / "tiny" / "two.gz", b"3" * 9)
-    with pytest.raises(DataError, match=r"two\.gz: two must have the SHA-256.*replace it, or unset WORKBENCH_DATA"):
+    with pytest.raises(DataError, match=r"two\.gz must hold two .*, got two .*replace it, or unset WORKBENCH_DATA"):
         contents("tiny")
 
 
@@ -372,55 +356,27 @@ def test_contents_falls_through_to_the_cache_and_then_to_mirrors(tiny_set: Path)
     put(tiny_set / "cache" / "tiny" / "two.gz", b"2" * 9)
     assert set(contents("tiny")) == {"one", "two"}
     put(tiny_set / "cache" / "tiny" / "two.gz", b"2" * 8)
-    with pytest.raises(DataError, match=r"two must have 9 bytes, got 8; delete it"):
+    with pytest.raises(DataError, match=r"must hold two \(9 bytes.*, got two \(8 bytes.*; delete it"):
         contents("tiny")
 
 
-def test_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("WORKBENCH_DATA", raising=False)
-    assert data_folder() is None
+@pytest.mark.parametrize("bad", ["none", "file"])
+def test_a_data_folder_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, tiny_set: Path, bad: str) -> None:
+    (tiny_set / "file").touch()
+    monkeypatch.setenv("WORKBENCH_DATA", str(tiny_set / bad))
+    with pytest.raises(DataError, match=rf"WORKBENCH_DATA must name a folder, got '.*{bad}'.*unset it"):
+        contents("tiny")
+
+
+@pytest.mark.parametrize("named", ["mine", ""])
+def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tiny_set: Path, named: str) -> None:
     monkeypatch.setenv("WORKBENCH_DATA", "")
-    assert data_folder() is None
-    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
-    assert data_folder() == tmp_path
-    (tmp_path / "file").touch()
-    for bad in ("none", "file"):
-        monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / bad))
-        with pytest.raises(DataError, match=rf"WORKBENCH_DATA must name a readable folder, got '.*{bad}' .*unset it"):
-            data_folder()
-
-
-def test_data_folder_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def refuse(_: Path) -> Iterator[Path]:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
-    monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(DataError, match="Permission denied"):
-        data_folder()
-
-
-@pytest.mark.parametrize(
-    ("platform", "variable", "default"),
-    [
-        ("win32", "LOCALAPPDATA", "AppData/Local"),
-        ("darwin", None, "Library/Caches"),
-        ("linux", "XDG_CACHE_HOME", ".cache"),
-    ],
-)
-def test_cache_folder(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform: str, variable: str | None, default: str
-) -> None:
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    for name in ("WORKBENCH_CACHE", "LOCALAPPDATA", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    assert cache_folder() == tmp_path / default / "workbench"
-    if variable:
-        monkeypatch.setenv(variable, str(tmp_path / "own"))
-        assert cache_folder() == tmp_path / "own" / "workbench"
-    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path / "mine"))
-    assert cache_folder() == tmp_path / "mine"
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tiny_set / named) if named else "")
+    monkeypatch.setattr(Path, "home", lambda: tiny_set)
+    cache = tiny_set / (named or ".cache/workbench")
+    put(cache / "tiny" / "one.gz", b"1" * 9)
+    put(cache / "tiny" / "two.gz", b"2" * 9)
+    assert set(contents("tiny")) == {"one", "two"}
 
 
 @pytest.mark.parametrize("name", PLACES)
