@@ -47,47 +47,18 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write text atomically, as UTF-8 with line feeds on every platform.
-
-    Args:
-        path: The file to write.
-        text: Its whole content.
-    """
+    """Write text atomically, as UTF-8 with line feeds on every platform."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: str | Path, data: Any) -> None:
-    """Write data as JSON, atomically; NumPy numbers and arrays become plain ones, nan and infinities strings.
-
-    Standard JSON has no nan or infinity, and readers in other languages refuse them bare.
-
-    Args:
-        path: The file to write.
-        data: Mappings, sequences, numbers, strings, ``None``.
-
-    Example:
-        >>> import tempfile
-        >>> target = Path(tempfile.mkdtemp()) / "a.json"
-        >>> write_json(target, {"high": float("inf"), "d": 3})
-        >>> target.read_text().split()
-        ['{', '"high":', '"inf",', '"d":', '3', '}']
-    """
+    """Write data as JSON, atomically, in the form that ``plain`` gives it."""
     write_text(path, json.dumps(plain(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def plain(data: Any) -> Any:
-    """Reduce data to what standard JSON holds.
-
-    Args:
-        data: Mappings, sequences, arrays, paths, numbers, strings, ``None``.
-
-    Returns:
-        The same in dictionaries with string keys, lists, numbers and strings; nan, inf and -inf as those words.
-
-    Raises:
-        TypeError: If something else is in it.
-    """
+    """Reduce mappings, sequences, arrays, paths to standard JSON; it has no nan and infinities: they become words."""
     if isinstance(data, dict):
         return {str(name): plain(value) for name, value in data.items()}
     if isinstance(data, list | tuple | set | frozenset):

@@ -1,88 +1,69 @@
-"""What a run was: its identity, its folder, the environment it ran in."""
+"""What a run was: its identity, its folder, its record, the environment it ran in."""
 
 import datetime
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
 import subprocess
 import sys
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.files import plain
+from workbench.files import plain, write_json
 
 SCHEMA = 1  # of run.json and results.json; a reader refuses what it does not know
 _PACKAGES = ("workbench", "numpy", "scipy", "torch", "scikit-learn", "pandas", "gymnasium", "papermill", "ipykernel")
 
 
-def now() -> str:
-    """Return the time as ISO 8601 text in UTC, to the second.
+@dataclass
+class Run:
+    """A run's folder ``runs/<study>/<run id>``, which belongs to it alone, and what its ``run.json`` holds."""
 
-    Returns:
-        Text such as ``2026-01-31T12:00:00+00:00``.
-    """
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    folder: Path
+    record: dict[str, Any]
+    _started: float = field(default_factory=time.monotonic)
 
+    @classmethod
+    def start(cls, out: Path, study: str, parameters: dict[str, Any], **more: Any) -> "Run":
+        """Make the folder of a new run and the first version of its record, or raise InputError; status ``running``."""
+        folder = _new_folder(out, study, parameters)
+        record = {
+            "schema": SCHEMA,
+            "study": study,
+            "run": folder.name,
+            "status": "running",
+            "parameters": parameters,
+            "device": parameters.get("device", "cpu"),
+            "started": _now().isoformat(timespec="seconds"),
+            **more,
+            **environment(),
+        }
+        write_json(folder / "run.json", record)
+        return cls(folder, record)
 
-def run_folder(out: Path, study: str, parameters: dict[str, Any]) -> Path:
-    """Make the folder of a new run, which belongs to this run alone.
-
-    Its name is the UTC time and a hash of study and parameters: names sort by time, and equal hashes are repeats.
-
-    Args:
-        out: Folder of all runs.
-        study: The study's name.
-        parameters: What the run was asked to do.
-
-    Returns:
-        An empty folder ``out/study/<run id>``, absolute.
-
-    Raises:
-        InputError: If it cannot be made or written to.
-    """
-    text = json.dumps([study, plain(parameters)], sort_keys=True)
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    name = f"{stamp}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-    parent = out.absolute() / study
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        for attempt in range(1, 1000):
-            folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
-            try:
-                folder.mkdir()  # exclusive: two runs in one second never share a folder
-            except FileExistsError:
-                continue
-            return folder
-    except OSError as error:
-        raise InputError(
-            f"out must be a folder that can be written, got {str(out)!r} ({error}); choose another"
-        ) from error
-    raise InputError(f"out holds a thousand runs of {study} made this second, got {str(out)!r}; wait a moment")
+    def finish(self, status: str, error: dict[str, Any] | None = None) -> None:
+        """Complete the record: how the run ended, and what ended it early."""
+        seconds = round(time.monotonic() - self._started, 1)
+        ended = _now().isoformat(timespec="seconds")
+        self.record |= {"status": status, "error": error, "ended": ended, "seconds": seconds}
+        write_json(self.folder / "run.json", self.record)
 
 
-def project_folder(start: Path | None = None) -> Path:
-    """Find the project a folder belongs to.
-
-    Args:
-        start: Where to look from; the working directory by default.
-
-    Returns:
-        The nearest folder at or above ``start`` with a ``pyproject.toml``, else ``start`` itself.
-    """
-    start = (start or Path.cwd()).absolute()
-    return next((folder for folder in (start, *start.parents) if (folder / "pyproject.toml").is_file()), start)
+def project_folder() -> Path:
+    """Return the nearest folder at or above the working directory with a ``pyproject.toml``, else the directory."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").is_file()), here)
 
 
 def environment() -> dict[str, Any]:
-    """Describe what the numbers may depend on.
-
-    Returns:
-        Versions, commit and whether the tree differs from it, platform, processors, thread limits, command line.
-    """
-    commit, dirty = _commit(Path(__file__).parent)
+    """Describe what the numbers may depend on: versions, commit, platform, processors, threads, command line."""
+    commit, dirty = _commit()
     return {
         "python": platform.python_version(),
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
@@ -96,6 +77,32 @@ def environment() -> dict[str, Any]:
     }
 
 
+def _now() -> datetime.datetime:
+    """Return the time in UTC."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+def _new_folder(out: Path, study: str, parameters: dict[str, Any]) -> Path:
+    """Make a folder named by the UTC time and a hash of study and parameters: names sort by time, repeats show."""
+    text = json.dumps([study, plain(parameters)], sort_keys=True)
+    name = f"{_now():%Y%m%dT%H%M%SZ}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    parent = out.absolute() / study
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for attempt in itertools.count(1):
+            folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
+            try:
+                folder.mkdir()  # exclusive: two runs in one second never share a folder
+                break
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise InputError(
+            f"out must be a folder that can be written, got {str(out)!r} ({error}); choose another"
+        ) from error
+    return folder
+
+
 def _version(package: str) -> str | None:
     """Return an installed version without importing the package."""
     try:
@@ -104,20 +111,15 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit(folder: Path) -> tuple[str | None, bool | None]:
+def _commit() -> tuple[str | None, bool | None]:
     """Return the commit of the source and whether files differ from it; nothing where there is no git."""
 
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=20
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
-    # A package installed inside somebody else's repository is not that repository's source.
-    if git("ls-files", "--error-unmatch", __file__) is None:
+    try:
+        git("ls-files", "--error-unmatch", __file__)  # installed inside somebody else's repository it is not its source
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
+    except (OSError, subprocess.SubprocessError):
         return None, None
-    changes = git("status", "--porcelain")
-    return git("rev-parse", "HEAD"), None if changes is None else bool(changes)

@@ -34,7 +34,7 @@ class Study:
         dataset: The data, or ``None`` where a study makes its own.
 
     Attributes:
-        run_dir: Where this run's files belong.
+        run_dir: Where this run's files belong: the runner's folder, or a new one where there is no runner.
 
     Raises:
         InputError: If names repeat, a cost is not positive, or the folder of runs cannot be written.
@@ -64,16 +64,19 @@ class Study:
         names = [claim.name for claim in claims]
         require(len(set(names)) == len(names), "claims", "must have names that differ", names)
         require(all(cost > 0 for cost in stages.values()), "stages", "must have positive costs", dict(stages))
-        self.name, self.parameters, self.claims, self.dataset = name, dict(parameters), tuple(claims), dataset
+        self.name, self.parameters, self.dataset = name, dict(parameters), dataset
+        self.claims = {claim.name: claim for claim in claims}
         self._costs = dict(stages)
         self._fractions = dict.fromkeys(stages, 0.0)
-        self._seconds: dict[str, float] = {}
+        self._seconds = dict.fromkeys(stages, 0.0)
         self._findings: dict[str, Finding] = {}
         self._written = -math.inf
         self._started = time.monotonic()
+        self._own: records.Run | None = None
         given = os.environ.get("WORKBENCH_RUN_DIR")
-        self._by_hand = not given
-        self.run_dir = Path(given) if given else self._own_folder()
+        if not given:  # somebody runs the notebook by hand
+            self._own = records.Run.start(records.project_folder() / "runs", name, self.parameters)
+        self.run_dir = self._own.folder if self._own else Path(str(given))
 
     @property
     def runs_dir(self) -> Path:
@@ -108,50 +111,32 @@ class Study:
         Raises:
             InputError: If there is no such claim or verdict.
         """
-        claims = {claim.name: claim for claim in self.claims}
-        require_choice("name", name, tuple(claims))
+        require_choice("name", name, tuple(self.claims))
         require_choice("verdict", verdict, VERDICTS)
-        decides = claims[name].datasets
-        on = self.dataset.name if self.dataset is not None else None
-        if decides is not None and on not in decides:
+        claim, on = self.claims[name], self.dataset.name if self.dataset else None
+        if claim.datasets is not None and on not in claim.datasets:
             verdict = "illustration"
-            detail = "; ".join(filter(None, [detail, f"the rule decides on {', '.join(decides)}, this run used {on}"]))
-        value = None if value is None else float(value)
+            why = f"the rule decides on {', '.join(claim.datasets)}, this run used {on or 'data of its own'}"
+            detail = f"{detail}; {why}" if detail else why
         bounds = None if interval is None else (float(interval[0]), float(interval[1]))
-        self._findings[name] = Finding(claims[name], value, bounds, int(n), unit, verdict, detail)
-        return self._findings[name]
+        finding = Finding(claim, None if value is None else float(value), bounds, int(n), unit, verdict, detail)
+        self._findings[name] = finding
+        return finding
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Callable[[float], None]]:
-        """Time a part of the study and yield the function that reports its progress.
-
-        Args:
-            name: One of the study's stages.
-
-        Yields:
-            ``tick(fraction)``, to call with the part of this stage that is done, in 0..1.
-
-        Raises:
-            InputError: If there is no such stage.
-        """
+        """Time one of the stages; yield ``tick(fraction)``, to be called with the part that is done, in 0..1."""
         require_choice("stage", name, tuple(self._costs))
         started = time.monotonic()
         self._tick(name, 0.0)
         yield partial(self._tick, name)
         self._tick(name, 1.0)
-        self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - started
+        self._seconds[name] += time.monotonic() - started
 
     def report(self, **extra: Any) -> Report:
-        """Write ``results.json`` and return the findings.
-
-        Args:
-            extra: Further numbers worth keeping: mappings, sequences, arrays, strings.
-
-        Returns:
-            The report, which a notebook displays as its verdict table.
-        """
-        judged = tuple(self._findings[claim.name] for claim in self.claims if claim.name in self._findings)
-        unjudged = tuple(claim for claim in self.claims if claim.name not in self._findings)
+        """Write ``results.json``, ``extra`` (numbers, arrays, strings, mappings) included; return the verdict table."""
+        judged = tuple(self._findings[name] for name in self.claims if name in self._findings)
+        unjudged = tuple(claim for name, claim in self.claims.items() if name not in self._findings)
         report = Report(self.name, self.dataset.note if self.dataset else "made by the study itself", judged, unjudged)
         data = self.dataset and {name: getattr(self.dataset, name) for name in ("name", "checksum", "note")}
         results = {
@@ -163,17 +148,16 @@ class Study:
             "extra": extra,
         }
         write_json(self.run_dir / "results.json", results)
-        if self._by_hand:
-            self._record("done")
+        if self._own:
+            self._own.finish("done")
         return report
 
     def _tick(self, name: str, fraction: float) -> None:
         """Note that a fraction of a stage is done."""
         now = time.monotonic()
         fraction = min(max(float(fraction), 0.0), 1.0)
-        begins_or_ends = fraction in {0.0, 1.0}
         self._fractions[name] = max(self._fractions[name], fraction)
-        if now - self._written < _WRITE_SECONDS and not begins_or_ends:
+        if now - self._written < _WRITE_SECONDS and 0 < fraction < 1:
             return
         self._written = now
         done = sum(self._costs[stage] * part for stage, part in self._fractions.items())
@@ -182,26 +166,5 @@ class Study:
         # Progress is not a result: a full disk must not end a computation that may still be reported.
         with contextlib.suppress(OSError), (self.run_dir / "progress.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        if self._by_hand and not os.environ.get("WORKBENCH_BATCH"):
+        if self._own and not os.environ.get("WORKBENCH_BATCH"):
             print(f"\r{overall:4.0%}  {name:<40}", end="\n" if overall >= 1 else "", flush=True)
-
-    def _own_folder(self) -> Path:
-        """Make a run folder for somebody who runs the notebook by hand."""
-        self.run_dir = records.run_folder(records.project_folder() / "runs", self.name, self.parameters)
-        self._record("running")
-        return self.run_dir
-
-    def _record(self, status: str) -> None:
-        """Write the record that the runner writes when there is one."""
-        record = {
-            "schema": records.SCHEMA,
-            "study": self.name,
-            "run": self.run_dir.name,
-            "status": status,
-            "parameters": self.parameters,
-            "profile": None,
-            "seconds": round(time.monotonic() - self._started, 1),
-            "written": records.now(),
-            **records.environment(),
-        }
-        write_json(self.run_dir / "run.json", record)

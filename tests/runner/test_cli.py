@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from workbench.errors import InputError
 from workbench.runner import cli, launch, studies
-from workbench.runner.store import last_verdicts
+from workbench.runner.studies import last_verdicts
 
 STUDY = """\
 from workbench.study import Claim, Study, judge_interval
@@ -39,7 +39,7 @@ study.report(curve=[1, 2])"""
 
 def test_a_study_from_command_to_page(tmp_path, notebook, command):
     book = notebook(STUDY, FIGURE, VERDICT, parameters="a: int = 1\ntext: str = '<img src=x onerror=alert(1)>'")
-    done = command("run", book, "-p", "a=3", "--out", "out")
+    done = command("run", book, "-p", "a=3", "--out", "out", "--workers", "2")
     assert done.returncode == 0, done.stderr
     assert "FAILS  Ten constraints need ten dimensions." in done.stdout
     assert "measured  9 dimensions [8.5, 9.5] (n = 10)" in done.stdout
@@ -51,6 +51,7 @@ def test_a_study_from_command_to_page(tmp_path, notebook, command):
         assert str(folder / name) in done.stdout
     record = json.loads((folder / "run.json").read_text())
     assert (record["status"], record["profile"], record["parameters"]["a"]) == ("done", "laptop", 3)
+    assert record["workers"] == "2"
     assert record["versions"]["torch"].startswith("2.")
     assert last_verdicts(tmp_path / "out", "demo") == ["fails", "illustration"]
     _check_page(folder / "page.html", tmp_path / "out" / "plotly.min.js")
@@ -70,6 +71,8 @@ def _check_page(page, library):
     assert data["data"][0]["name"] == "</script><b>"
     assert len(data["frames"]) == 2
     assert data["layout"]["sliders"]
+    assert "a = 3" not in text  # papermill's own cell; the header lists the parameters
+    assert 'id="code">' in text  # code is folded until asked for
     assert text.count(">fails<") == 2  # first thing on the page, and where the notebook says it
     assert "plotly.js" in library.read_text(encoding="utf-8")[:200]
 
@@ -109,8 +112,8 @@ def invoke(monkeypatch, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["-p", "b=3"], "b must be a parameter of demo"),
-        (["-p", "a=banana"], "-p a must be int, got 'banana'"),
-        (["-p", "a=True"], "-p a must be int, got 'True'"),
+        (["-p", "a=banana"], "-p: a must be int, got 'banana'"),
+        (["-p", "a=True"], "-p: a must be int, got True"),
         (["-p", "a"], "must be name=value"),
         (["--profile", "paper"], "--profile must be one of laptop, smoke, got 'paper'"),
         (["--params", "missing.yml"], "missing.yml must be a readable YAML"),
@@ -191,9 +194,14 @@ def test_a_study_that_is_not_there(project, name, message):
 
 
 def test_list(project, invoke):
+    book = json.loads((project / "notebooks/width/other_study.ipynb").read_text())
+    text = "# How wide?\n\n**Time.** About 3 minutes.\n"
+    book["cells"].insert(0, {"cell_type": "markdown", "metadata": {}, "source": text, "id": "first"})
+    (project / "notebooks/width/other_study.ipynb").write_text(json.dumps(book))
     rows = json.loads(invoke("list", "--json").out)
     assert [row["study"] for row in rows] == ["dimension/a_study", "width/a_study", "width/other_study"]
-    assert "other_study" in invoke("list").out
+    assert rows[2] | {"study": ""} == {"study": "", "question": "How wide?", "time": "About 3 minutes.", "verdicts": []}
+    assert "About 3 minutes." in invoke("list").out
 
 
 @pytest.mark.parametrize("text", ["smoke: 3", "- a"])

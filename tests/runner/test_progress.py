@@ -6,7 +6,7 @@ import json
 from rich.console import Console
 
 from workbench.runner import progress
-from workbench.runner.progress import ProgressView, clock
+from workbench.runner.progress import ProgressView
 
 
 def write(path, stage, overall):
@@ -29,8 +29,17 @@ def test_plain_lines(tmp_path, monkeypatch):
     assert lines[1].startswith("  0%  first")
     assert 10 <= len(lines) <= 14
     half = next(line for line in lines if line.startswith(" 50%"))
-    assert "second  0:51 elapsed, about 0:50 left" in half
+    assert "second  0:00:51 elapsed, about 0:00:50 left" in half
     assert lines[-1].startswith("100%  second")
+
+
+def test_no_estimate_from_almost_nothing(tmp_path):
+    path, text = tmp_path / "progress.jsonl", io.StringIO()
+    with ProgressView(path, Console(file=text, width=200), "demo") as view:
+        for overall, stage in ((0.0, "a"), (0.02, "b"), (0.04, "c")):
+            write(path, stage, overall)
+            view.update()
+    assert ["left" in line for line in text.getvalue().splitlines()[1:]] == [False, False, True]
 
 
 def test_half_written_and_foreign_lines_are_no_error(tmp_path):
@@ -54,7 +63,3 @@ def test_bar(tmp_path):
     assert "demo: toy" in text.getvalue()
     assert "25 %" in text.getvalue()
     assert "elapsed" in text.getvalue()
-
-
-def test_clock():
-    assert [clock(s) for s in (0, 59.6, 3599.9)] == ["0:00", "1:00", "1:00:00"]

@@ -10,13 +10,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from workbench.errors import InputError
 from workbench.files import plain
 
 FAILED, REFUSED, STORAGE, INTERRUPTED = 1, 2, 4, 128
-_COLOURS = {"holds": "blue", "fails": "dark_orange3", "inconclusive": "magenta", "illustration": "bright_black"}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,22 +55,20 @@ def run(
     from workbench.runner.studies import find, resolve
 
     notebook = find(study)
-    _, values = resolve(notebook, profile=profile, file=params, assignments=parameter or [], seed=seed)
+    values = resolve(notebook, profile=profile, file=params, assignments=parameter or [], seed=seed)
     if dry_run:
-        _show_values(notebook, values, as_json)
-        return
+        lines = [f"{name} = {value!r}" for name, value in values.items()]
+        return _print_json({"notebook": notebook, "parameters": values}) if as_json else _say(*lines)
     from workbench.runner.launch import launch
 
-    environment = {} if workers is None else {"WORKBENCH_WORKERS": str(workers)}
-    done, outcome = launch(notebook, values, profile=profile, out=out, environment=environment, timeout=timeout)
+    done, outcome, report = launch(notebook, values, profile=profile, out=out, workers=workers, timeout=timeout)
     if as_json:
-        findings = json.loads(done.results.read_text(encoding="utf-8")) if done.results.is_file() else None
-        print(json.dumps(plain({**done.record, "folder": done.folder, "results": findings}), indent=1))
+        results = json.loads((done.folder / "results.json").read_text(encoding="utf-8")) if report else None
+        _print_json({**done.record, "folder": done.folder, "results": results})
     else:
-        _show_end(done, outcome)
+        _show_end(done.folder, outcome, report)
     codes = {"done": 0, "failed": FAILED, "refused": REFUSED, "interrupted": INTERRUPTED + (outcome.signal or 0)}
-    code = codes[outcome.status]
-    sys.exit(STORAGE if outcome.storage and outcome.status in {"done", "failed"} else code)
+    sys.exit(STORAGE if outcome.storage and outcome.status in {"done", "failed"} else codes[outcome.status])
 
 
 @app.command()
@@ -85,16 +82,14 @@ def show(study: _Study, as_json: _Json = False) -> None:
 
     schema = read_schema(studies.find(study))
     profiles = studies.profiles(schema)
+    about = studies.describe(schema.notebook)
     if as_json:
         rows = [{"name": p.name, "type": p.source, "default": p.default, "help": p.help} for p in schema.parameters]
-        print(json.dumps(plain({"notebook": schema.notebook, "parameters": rows, "profiles": profiles}), indent=1))
-        return
-    others = [name for name in profiles if profiles[name]]
-    table = Table("parameter", "type", "default", *others, "meaning", title=studies.question(schema.notebook))
+        return _print_json({"notebook": schema.notebook, **about, "parameters": rows, "profiles": profiles})
+    _say(*filter(None, about.values()), "")
     for p in schema.parameters:
-        cells = [p.name, p.source, repr(p.default), *(repr(profiles[o].get(p.name, "")) for o in others), p.help]
-        table.add_row(*(escape("" if cell == "''" else cell) for cell in cells))
-    Console().print(table)
+        others = [f"    {name}: {values[p.name]!r}" for name, values in profiles.items() if p.name in values]
+        _say(f"{p.name}: {p.source} = {p.default!r}", f"    {p.help}", *others)
 
 
 @app.command("list")
@@ -104,23 +99,16 @@ def list_studies(out: _Out = Path("runs"), as_json: _Json = False) -> None:
     Example: [bold]workbench list[/bold]
     """
     from workbench.runner import studies
-    from workbench.runner.store import last_verdicts
 
-    rows = [
-        {
-            "study": f"{path.parent.name}/{path.stem}",
-            "question": studies.question(path),
-            "verdicts": last_verdicts(out, path.stem),
-        }
-        for path in studies.studies()
-    ]
+    rows: list[dict[str, Any]] = []
+    for path in studies.studies():
+        verdicts = studies.last_verdicts(out, path.stem)
+        rows.append({"study": f"{path.parent.name}/{path.stem}", **studies.describe(path), "verdicts": verdicts})
     if as_json:
-        print(json.dumps(rows, indent=1))
-        return
-    table = Table("study", "question", "newest verdicts")
+        return _print_json(rows)
     for row in rows:
-        table.add_row(escape(str(row["study"])), escape(str(row["question"])), ", ".join(row["verdicts"]))
-    Console().print(table)
+        newest = f"newest verdicts: {', '.join(row['verdicts'])}" if row["verdicts"] else ""
+        _say(row["study"], *(f"    {line}" for line in (row["question"], row["time"], newest) if line))
 
 
 def main() -> None:
@@ -128,60 +116,52 @@ def main() -> None:
     try:
         app()
     except InputError as problem:
-        _console(stderr=True).print(f"[bold]error:[/bold] {escape(str(problem))}")
+        _complain("error", problem)
         sys.exit(REFUSED)
     except OSError as problem:
-        _console(stderr=True).print(f"[bold]storage:[/bold] {escape(str(problem))}")
+        _complain("storage", problem)
         sys.exit(STORAGE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED + signal.SIGINT)
 
 
-def _console(stderr: bool = False) -> Console:
-    """Return a console that leaves long lines whole, for those who search or copy them."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+def _print_json(data: Any) -> None:
+    """Write data for programs."""
+    print(json.dumps(plain(data), indent=1))
 
 
-def _show_values(notebook: Path, values: dict[str, Any], as_json: bool) -> None:
-    """Show what a run would do."""
-    if as_json:
-        print(json.dumps(plain({"notebook": notebook, "parameters": values}), indent=1))
-        return
-    table = Table("parameter", "value", title=escape(str(notebook)))
-    for name, value in values.items():
-        table.add_row(escape(name), escape(repr(value)))
-    Console().print(table)
+def _say(*lines: str | Text) -> None:
+    """Print lines as they are, long ones whole, for those who search or copy them."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for line in lines:
+        console.print(line)
 
 
-def _show_end(done: Any, outcome: Any) -> None:
+def _complain(what: str, why: object) -> None:
+    """Say on standard error what went wrong."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold]{what}:[/bold] {escape(str(why))}")
+
+
+def _show_end(folder: Path, outcome: Any, report: Any) -> None:
     """Print claims and verdicts, how the run ended, and where its files are."""
-    from workbench.verdicts import read_report
+    from workbench.verdicts import COLOURS
 
-    console, error = _console(), _console(stderr=True)
+    if report:
+        text = Text(f"\n{report}")
+        for verdict, colour in COLOURS.items():
+            text.highlight_regex(f"(?m)^{verdict.upper()}", f"bold {colour}")
+        _say(text)
+    error = outcome.error
     if outcome.status == "refused":
-        error.print(f"[bold]error:[/bold] {escape(outcome.error['message'])}")
+        _complain("error", error["message"])
         return
-    if done.results.is_file():
-        report = read_report(done.results)
-        for finding in report.findings:
-            colour = _COLOURS[finding.verdict]
-            console.print(f"\n[bold {colour}]{finding.verdict.upper()}[/]  {escape(finding.claim.sentence)}")
-            detail = f"; {finding.detail}" if finding.detail else ""
-            console.print(f"  rule      {escape(finding.claim.rule)}")
-            console.print(f"  measured  {escape(finding.measured + detail)}")
-            console.print(f"  paper     {escape(finding.claim.paper)}")
-        for claim in report.unjudged:
-            console.print(f"\nNOT JUDGED IN THIS RUN  {escape(claim.sentence)}")
-        console.print(f"\nData: {escape(report.data)}")
     if outcome.status == "failed":
-        at = outcome.error
-        said = escape(f"cell {at['cell']}: {at['name']}: {at['message']}")
-        error.print(f"\n[bold]failed[/bold] in {said}")
+        _complain("failed", f"cell {error['cell']}: {error['name']}: {error['message']}")
     if outcome.status == "interrupted":
         again = shlex.join(["workbench", *sys.argv[1:]])
-        error.print(f"\n[bold]interrupted[/bold]; finished trials are kept, go on with: {escape(again)}")
+        _complain("interrupted", f"finished trials are kept, go on with: {again}")
     if outcome.storage:
-        error.print(f"\n[bold]storage:[/bold] {escape(outcome.storage)}")
-    for label, path in (("notebook", done.executed), ("page", done.page), ("record", done.folder / "run.json")):
-        if path.is_file():
-            console.print(f"{label:<9} {escape(str(path))}")
+        _complain("storage", outcome.storage)
+    for label, name in (("notebook", "executed.ipynb"), ("page", "page.html"), ("record", "run.json")):
+        if (folder / name).is_file():
+            _say(f"{label:<9} {folder / name}")

@@ -1,51 +1,56 @@
 """One run from checked parameters to record and page."""
 
-from collections.abc import Mapping
+import os
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from workbench.runner import store
+from workbench.records import Run
+from workbench.runner.pages import write_page
 from workbench.runner.papermill import Outcome, execute
 from workbench.runner.progress import ProgressView
+from workbench.verdicts import Report, read_report
 
 
 def launch(
     notebook: Path,
     parameters: dict[str, Any],
     *,
-    profile: str | None = None,
-    out: Path = Path("runs"),
-    environment: Mapping[str, str] | None = None,
+    profile: str,
+    out: Path,
+    workers: int | None = None,
     timeout: float | None = None,
-    console: Console | None = None,
-) -> tuple[store.Run, Outcome]:
-    """Run a study and keep everything about it.
+) -> tuple[Run, Outcome, Report | None]:
+    """Run a study and keep everything about it; progress goes to standard error.
 
     Args:
         notebook: The study.
         parameters: Checked values.
         profile: Where they began.
         out: Folder of all runs.
-        environment: Further environment variables for the study.
+        workers: Processes of its sweeps; None leaves them to ``WORKBENCH_WORKERS``, else one for each core.
         timeout: Seconds a cell may take.
-        console: Where progress goes; standard error by default.
 
     Returns:
-        The run and how it ended. The page is written for failures too, except where the study refused its input.
-
-    Raises:
-        InputError: If ``out`` cannot be written.
+        The run, how it ended, what it found. A failure has a page too, except where the study refused its input.
     """
-    run = store.start(out, notebook, parameters, profile)
-    with ProgressView(run.folder / "progress.jsonl", console or Console(stderr=True), notebook.stem) as view:
-        outcome = execute(notebook, parameters, run.folder, environment=environment, timeout=timeout, watch=view.update)
+    asked = os.environ.get("WORKBENCH_WORKERS", "") if workers is None else str(workers)
+    run = Run.start(out, notebook.stem, parameters, notebook=str(notebook), profile=profile, workers=asked or None)
+    with ProgressView(run.folder / "progress.jsonl", Console(stderr=True), notebook.stem) as view:
+        outcome = execute(
+            notebook,
+            parameters,
+            run.folder,
+            environment={"WORKBENCH_WORKERS": asked},
+            timeout=timeout,
+            watch=view.update,
+        )
     run.finish(outcome.status, outcome.error)
-    if outcome.status != "refused" and run.executed.is_file():
-        from workbench.runner.pages import write_page
-        from workbench.verdicts import read_report
-
-        verdicts = read_report(run.results)._repr_html_() if run.results.is_file() else ""
-        write_page(run.executed, run.page, library=run.library, record=run.record, verdicts=verdicts)
-    return run, outcome
+    results, executed = run.folder / "results.json", run.folder / "executed.ipynb"
+    report = read_report(results) if results.is_file() else None
+    if outcome.status != "refused" and executed.is_file():
+        library = out.absolute() / "plotly.min.js"  # shared by the pages of all runs
+        verdicts = report._repr_html_() if report else ""
+        write_page(executed, run.folder / "page.html", library=library, record=run.record, verdicts=verdicts)
+    return run, outcome, report

@@ -15,7 +15,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,25 +33,20 @@ from workbench.errors import InputError
 from workbench.files import write_text
 from workbench.runner.schema import read_cells
 
+PAPERMILLS_OWN = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that are not the author's
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 6.0  # an interrupted cell's time to end in good order
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an execution ended.
+    """How an execution ended."""
 
-    Attributes:
-        status: ``done``, ``failed``, ``refused`` (the notebook's own check of its input) or ``interrupted``.
-        error: Why it ended early: ``cell`` (its number in the source, from 1), ``name``, ``message``, ``traceback``.
-        signal: The signal that interrupted it.
-        storage: The first failure to write the executed notebook; the computation went on.
-    """
-
-    status: str
-    error: dict[str, Any] | None = None
-    signal: int | None = None
-    storage: str | None = None
+    status: str  # done, failed, refused (by the notebook's own check of its input) or interrupted
+    error: dict[str, Any] | None = None  # why it ended early: cell (its number in the source, from 1), name, message
+    signal: int | None = None  # what interrupted it
+    storage: str | None = None  # the first failure to write the executed notebook; the computation went on
 
 
 def execute(
@@ -81,30 +77,18 @@ def execute(
     writer = _AtomicWriter()
     papermill_io.register(run_dir.anchor, writer)  # registering "local" would silently do nothing
     with _kernel_kind(run_dir, environment or {}) as kind, _stop_signals() as stops:
-        ended: list[BaseException | None] = []
-
-        def work() -> None:
-            try:
-                _call_papermill(notebook, parameters, run_dir, kind, timeout)
-                ended.append(None)
-            except BaseException as error:  # handed to the thread that waits
-                ended.append(error)
-            finally:
-                ensure_event_loop().close()  # the one nbclient made for this thread
-
-        thread = threading.Thread(target=work, name="papermill", daemon=True)
-        thread.start()
-        _wait(thread, kind, stops, watch)
+        work = ThreadPoolExecutor(1).submit(_call_papermill, notebook, parameters, run_dir, kind, timeout)
+        _pass_time(work, kind, stops, watch)
     watch()
-    outcome = _outcome(ended[0], run_dir, stops)
-    return Outcome(outcome.status, outcome.error, outcome.signal, writer.failure or outcome.storage)
+    outcome = _outcome(work.exception(), run_dir, stops)
+    return replace(outcome, storage=writer.failure or outcome.storage)
 
 
 def _call_papermill(
     notebook: Path, parameters: Mapping[str, Any], run_dir: Path, kind: "type[_Kernel]", timeout: float | None
 ) -> None:
     """Run papermill without its bar, its log in the run's folder."""
-    with (run_dir / "log.txt").open("a", encoding="utf-8") as log:
+    with contextlib.closing(ensure_event_loop()), (run_dir / "log.txt").open("a", encoding="utf-8") as log:
         logger.setLevel("CRITICAL")  # what it would say is in our record
         papermill.execute_notebook(
             _braced(notebook),
@@ -143,41 +127,17 @@ class _AtomicWriter(LocalHandler):
 
 
 class _Kernel(AsyncKernelManager):
-    """A kernel of this interpreter, whatever kernels are installed; subclassed per run to hand it over."""
+    """A kernel of this interpreter, whatever kernels are installed."""
 
-    spec: ClassVar[KernelSpec]
-    folder: ClassVar[Path]
-    output: ClassVar[Path]
-    started: ClassVar["_Kernel | None"] = None
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.shutdown_wait_time = 2.0
-        self.connection_file = str(self.folder / "kernel.json")
-        if os.name == "posix":
-            # Sockets in a private folder: no port to race for, nobody else's to reach.
-            self.transport, self.ip = "ipc", str(self.folder / "k")
-        type(self).started = self
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        """Return the specification of this interpreter's kernel."""
-        return self.spec
-
-    async def start_kernel(self, **settings: Any) -> Any:  # type: ignore[override]  # the base is async in disguise
-        """Start the kernel; what its process says outside its cells goes to the log."""
-        with self.output.open("ab") as log:
-            return await super().start_kernel(stdout=log, stderr=log, **settings)
+    started: ClassVar["_Kernel | None"] = None  # of a run's own subclass: papermill takes a class and keeps the kernel
 
     def send(self, number: int) -> None:
         """Send a signal to the kernel and the workers it started, or kill it where there are no groups."""
         process = getattr(self.provisioner, "process", None)
-        if process is None:
-            return
         with contextlib.suppress(OSError):
-            if hasattr(os, "killpg"):
+            if process is not None and hasattr(os, "killpg"):
                 os.killpg(process.pid, number)  # jupyter_client starts it as a session of its own
-            else:
+            elif process is not None:
                 process.kill()
 
 
@@ -191,18 +151,28 @@ def _kernel_kind(run_dir: Path, more: Mapping[str, str]) -> Iterator[type[_Kerne
     environment = {**threads, "WORKBENCH_BATCH": "1", "WORKBENCH_RUN_DIR": str(run_dir), **more}
     # jupyter_client expands $NAME in these values; ours are literal.
     literal = {name: value.replace("$", "$$") for name, value in environment.items()}
-    spec = KernelSpec(argv=argv, display_name="Python 3", language="python", env=literal)
 
     class RunKernel(_Kernel):
-        pass
+        kernel_spec = KernelSpec(argv=argv, display_name="Python 3", language="python", env=literal)
 
-    RunKernel.spec, RunKernel.folder, RunKernel.output = spec, folder, run_dir / "log.txt"
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            self.shutdown_wait_time = 2.0
+            self.connection_file = str(folder / "kernel.json")
+            if os.name == "posix":
+                # Sockets in a private folder: no port to race for, nobody else's to reach.
+                self.transport, self.ip = "ipc", str(folder / "k")
+            RunKernel.started = self
+
+        async def start_kernel(self, **settings: Any) -> Any:  # type: ignore[override]  # the base is async in disguise
+            with (run_dir / "log.txt").open("ab") as log:  # what its process says outside its cells
+                return await super().start_kernel(stdout=log, stderr=log, **settings)
+
     try:
         yield RunKernel
     finally:
         if RunKernel.started is not None:
-            # Workers of a kernel that died outlive it; their group does too.
-            RunKernel.started.send(getattr(signal, "SIGKILL", signal.SIGTERM))
+            RunKernel.started.send(_KILL)  # workers of a kernel that died outlive it; their group does too
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -210,10 +180,9 @@ def _kernel_kind(run_dir: Path, more: Mapping[str, str]) -> Iterator[type[_Kerne
 def _stop_signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM instead of acting on them."""
     received: list[int] = []
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
-        for number in map(int, (signal.SIGINT, signal.SIGTERM)):
-            before[number] = signal.signal(number, lambda number, _: received.append(number))
+    # Python allows handlers in the main thread only.
+    mine = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in mine}
     try:
         yield received
     finally:
@@ -221,11 +190,11 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _wait(thread: threading.Thread, kind: type[_Kernel], stops: list[int], watch: Callable[[], None]) -> None:
+def _pass_time(work: Future[None], kind: type[_Kernel], stops: list[int], watch: Callable[[], None]) -> None:
     """Wait for the end, passing signals on: the first interrupts, the second or a lack of patience kills."""
     asked = 0.0
-    while thread.is_alive():
-        thread.join(_POLL_SECONDS)
+    while not work.done():
+        wait([work], _POLL_SECONDS)
         watch()
         kernel = kind.started
         if not stops or kernel is None:
@@ -234,22 +203,17 @@ def _wait(thread: threading.Thread, kind: type[_Kernel], stops: list[int], watch
             asked = time.monotonic()
             kernel.send(signal.SIGINT)
         elif len(stops) > 1 or time.monotonic() - asked > _PATIENCE_SECONDS:
-            kernel.send(getattr(signal, "SIGKILL", signal.SIGTERM))
+            kernel.send(_KILL)
 
 
 def _outcome(error: BaseException | None, run_dir: Path, stops: list[int]) -> Outcome:
     """Turn what papermill raised into what happened."""
     if error is None:
         return Outcome("done")
-    said: dict[str, Any] = {"cell": _source_cell(run_dir), "name": type(error).__name__, "message": str(error)}
+    said = {"cell": _failed_cell(run_dir), "name": type(error).__name__, "message": str(error)}
     if isinstance(error, PapermillExecutionError):
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
-        said = {
-            "cell": _source_cell(run_dir, error.cell_index),
-            "name": error.ename,
-            "message": error.evalue,
-            "traceback": trace,
-        }
+        said |= {"name": error.ename, "message": error.evalue, "traceback": trace}
     elif isinstance(error, DeadKernelError):
         said |= {"name": "KernelDied", "message": "the kernel was killed or crashed (out of memory is the usual cause)"}
     elif isinstance(error, CellTimeoutError):
@@ -263,14 +227,12 @@ def _outcome(error: BaseException | None, run_dir: Path, stops: list[int]) -> Ou
     return Outcome("refused" if refused else "failed", said)
 
 
-def _source_cell(run_dir: Path, place: int | None = None) -> int | None:
-    """Return the number, from 1 in the source notebook, of an executed cell, by default of the last one begun."""
+def _failed_cell(run_dir: Path) -> int | None:
+    """Return the number, from 1 in the source notebook, of the last cell begun."""
     try:
         cells = read_cells(run_dir / "executed.ipynb")
     except InputError:
         return None
-    tags = [cell["metadata"].get("tags", []) for cell in cells]
-    own = [cell for cell, tag in zip(cells, tags, strict=True) if "papermill-error-cell-tag" not in tag]
-    begun = [n for n, cell in enumerate(own) if cell["metadata"].get("papermill", {}).get("start_time")]
-    place = place if place is not None else max(begun, default=0)
-    return place + 1 - sum("injected-parameters" in cell["metadata"].get("tags", []) for cell in own[:place])
+    own = [cell["metadata"] for cell in cells if not PAPERMILLS_OWN & set(cell["metadata"].get("tags", []))]
+    begun = [number for number, data in enumerate(own, 1) if data.get("papermill", {}).get("start_time")]
+    return max(begun, default=None)

@@ -1,14 +1,17 @@
 """Shows how far a run is and how long it will take, from the lines the study writes."""
 
+import datetime
 import json
+import os
 import time
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 _STEP = 0.1  # of the whole: how often a log gets a line
+_ESTIMABLE = 0.03  # of the whole: before that an estimate of the time left is wild
+_TAIL = 4096  # bytes; the newest line is in it
 
 
 class ProgressView:
@@ -22,10 +25,9 @@ class ProgressView:
 
     def __init__(self, path: Path, console: Console, title: str) -> None:
         self._path, self._console, self._title = path, console, title
-        self._offset, self._partial = 0, ""
         self._started = time.monotonic()
-        self._first: tuple[float, float] | None = None
-        self._last: tuple[float, float] | None = None
+        self._first: tuple[float, float] | None = None  # when and how far: the first sign, after the kernel's start
+        self._last = (self._started, 0.0)
         self._said = ("", -1.0)
         columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %")]
         self._bar = Progress(*columns, TextColumn("{task.fields[times]}"), console=console, transient=True)
@@ -45,65 +47,45 @@ class ProgressView:
             self._bar.stop()
 
     def update(self) -> None:
-        """Read what is new and show it."""
-        for line in self._new_lines():
-            self._take(line)
-        if self._console.is_terminal:
-            self._bar.update(self._task, times=self._times(time.monotonic()))
-
-    def _new_lines(self) -> list[dict[str, Any]]:
-        """Return the whole lines written since the last call."""
-        try:
-            with self._path.open(encoding="utf-8") as file:
-                file.seek(self._offset)
-                text = file.read()
-                self._offset = file.tell()
-        except OSError:
-            return []
-        *whole, self._partial = (self._partial + text).split("\n")
-        lines = []
-        for line in whole:
-            try:
-                entry = json.loads(line)
-                lines.append({"stage": str(entry["stage"]), "overall": float(entry["overall"])})
-            except (ValueError, KeyError, TypeError):
-                continue  # a notebook may write what it likes; only progress is lost
-        return lines
-
-    def _take(self, line: dict[str, Any]) -> None:
-        """Take one line in and show it."""
-        now, overall, stage = time.monotonic(), min(line["overall"], 1.0), line["stage"]
-        self._first = self._first or (now, overall)
-        self._last = (now, overall)
-        if self._console.is_terminal:
+        """Read how far the study is and show it."""
+        now, newest = time.monotonic(), self._newest()
+        if newest is not None:
+            stage, overall = newest
+            self._first = self._first or (now, overall)
+            if overall > self._last[1]:
+                self._last = (now, overall)
+            if not self._console.is_terminal:
+                self._log(stage, overall, now)
             self._bar.update(self._task, completed=overall, description=f"{self._title}: {stage}")
-        elif stage != self._said[0] or overall - self._said[1] >= _STEP or overall == 1.0 > self._said[1]:
+        self._bar.update(self._task, times=self._times(now))
+
+    def _newest(self) -> tuple[str, float] | None:
+        """Return stage and fraction of the newest whole line; a notebook may write what it likes."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+                entry = json.loads(file.read().split(b"\n")[-2])
+            return str(entry["stage"]), min(float(entry["overall"]), 1.0)
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def _log(self, stage: str, overall: float, now: float) -> None:
+        """Print a line where there is news."""
+        if stage != self._said[0] or overall - self._said[1] >= _STEP or overall == 1.0 > self._said[1]:
             self._said = (stage, overall)
             self._console.print(f"{overall:4.0%}  {stage}  {self._times(now)}", highlight=False)
 
     def _times(self, now: float) -> str:
         """Return elapsed time and what is left at the pace since the first sign of progress."""
-        text = f"{clock(now - self._started)} elapsed"
-        if self._first and self._last and self._last[1] > self._first[1] and self._last[1] < 1:
-            pace = (self._last[1] - self._first[1]) / (self._last[0] - self._first[0])
-            left = max((1 - self._last[1]) / pace - (now - self._last[0]), 0)
-            text += f", about {clock(left)} left"
+        text = f"{_clock(now - self._started)} elapsed"
+        then, overall = self._last
+        begun, start = self._first or self._last
+        if _ESTIMABLE <= overall < 1 and overall > start:
+            left = (1 - overall) * (then - begun) / (overall - start) - (now - then)
+            text += f", about {_clock(max(left, 0))} left"
         return text
 
 
-def clock(seconds: float) -> str:
-    """Write a duration.
-
-    Args:
-        seconds: Not negative.
-
-    Returns:
-        Minutes and seconds, with hours where there are any.
-
-    Example:
-        >>> clock(75), clock(3675)
-        ('1:15', '1:01:15')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def _clock(seconds: float) -> str:
+    """Write a duration as hours, minutes and seconds."""
+    return str(datetime.timedelta(seconds=round(seconds)))

@@ -1,6 +1,7 @@
 """Finds studies by name: every notebook under ``notebooks/``, and anybody's own by its path."""
 
 import difflib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,42 +14,24 @@ DEFAULT_PROFILE = "laptop"  # the values of the parameters cell itself
 
 
 def roots() -> list[Path]:
-    """Return the folders of studies: this project's and the one the package was installed from.
-
-    Returns:
-        Existing folders, each once.
-    """
+    """Return the folders of studies: this project's and the one the package was installed from."""
     places = [records.project_folder() / "notebooks", Path(__file__).resolve().parents[2] / "notebooks"]
     return [place for place in dict.fromkeys(places) if place.is_dir()]
 
 
 def studies() -> list[Path]:
-    """Return the notebooks of all studies.
-
-    Returns:
-        Paths in the order of family and name; templates (a leading underscore) and saved copies left out.
-    """
-    found: dict[tuple[str, ...], Path] = {}
+    """Return the notebooks of all studies, by family and name; templates (a leading underscore) are left out."""
+    found: dict[Path, Path] = {}
     for root in roots():
         for path in sorted(root.rglob("*.ipynb")):
-            parts = path.relative_to(root).parts
-            if not any(part.startswith(("_", ".")) for part in parts):
-                found.setdefault(parts, path)
+            relative = path.relative_to(root)
+            if not any(part.startswith(("_", ".")) for part in relative.parts):
+                found.setdefault(relative, path)
     return list(found.values())
 
 
 def find(study: str) -> Path:
-    """Find a study's notebook.
-
-    Args:
-        study: ``intrinsic-dimension``, ``intrinsic_dimension``, ``dimension/intrinsic_dimension`` or a path.
-
-    Returns:
-        The notebook, absolute.
-
-    Raises:
-        InputError: If there is none or more than one.
-    """
+    """Return the notebook that ``a-study``, ``a_study``, ``family/a_study`` or a path means, or raise InputError."""
     if study.endswith(".ipynb"):
         path = Path(study).absolute()
         if not path.is_file():
@@ -56,7 +39,7 @@ def find(study: str) -> Path:
         return path
     wanted = tuple(study.replace("-", "_").strip("/").split("/"))
     known = studies()
-    matches = [path for path in known if (*path.parts[:-1], path.stem)[-len(wanted) :] == wanted]
+    matches = [path for path in known if path.with_suffix("").parts[-len(wanted) :] == wanted]
     if len(matches) == 1:
         return matches[0].absolute()
     if matches:
@@ -68,17 +51,7 @@ def find(study: str) -> Path:
 
 
 def profiles(schema: Schema) -> dict[str, dict[str, Any]]:
-    """Read the profiles that stand beside a notebook.
-
-    Args:
-        schema: The notebook's.
-
-    Returns:
-        Values by profile, not yet checked; the default profile is always there.
-
-    Raises:
-        InputError: If the file is no mapping of mappings.
-    """
+    """Return the values of each profile beside a notebook, not yet checked; the default profile is always there."""
     path = schema.notebook.with_suffix(".yml")
     found = read_file(path) if path.is_file() else {}
     for name, values in found.items():
@@ -89,7 +62,7 @@ def profiles(schema: Schema) -> dict[str, dict[str, Any]]:
 
 def resolve(
     notebook: Path, *, profile: str, file: Path | None, assignments: list[str], seed: int | None = None
-) -> tuple[Schema, dict[str, Any]]:
+) -> dict[str, Any]:
     """Put a run's parameters together: defaults, then profile, file, ``-p``, seed; each checked by itself.
 
     Args:
@@ -100,7 +73,7 @@ def resolve(
         seed: Value of the parameter ``seed``.
 
     Returns:
-        The schema and a checked value for every parameter.
+        A checked value for every parameter.
 
     Raises:
         InputError: If anything is unknown, of the wrong type or out of bounds.
@@ -109,29 +82,29 @@ def resolve(
     known = profiles(schema)
     if profile not in known:
         raise InputError(f"--profile must be one of {', '.join(known)}, got {profile!r}")
-    sources: list[tuple[str, dict[str, Any]]] = [
-        (f"profile {profile}", known[profile]),
-        (str(file), read_file(file) if file else {}),
-        ("-p", schema.parse(assignments)),
-        ("--seed", {} if seed is None else {"seed": seed}),
-    ]
-    given: dict[str, Any] = {}
-    for origin, values in sources:
-        checked = schema.check(values, origin)
-        given |= {name: checked[name] for name in values}
-    return schema, schema.check(given, notebook.name)
+    return (
+        schema.check({parameter.name: parameter.default for parameter in schema.parameters}, "defaults")
+        | schema.check(known[profile], f"profile {profile}")
+        | schema.check(read_file(file) if file else {}, str(file))
+        | schema.parse(assignments)
+        | schema.check({} if seed is None else {"seed": seed}, "--seed")
+    )
 
 
-def question(notebook: Path) -> str:
-    """Return the first line of a notebook's first text.
+def describe(notebook: Path) -> dict[str, str]:
+    """Return ``question`` and ``time`` from a notebook's first text: its heading and its line ``**Time.** ...``."""
+    texts = ["".join(cell.get("source", "")) for cell in read_cells(notebook) if cell.get("cell_type") == "markdown"]
+    lines = texts[0].strip().splitlines() if texts else []
+    times = [line.removeprefix("**Time.**").strip() for line in lines if line.startswith("**Time.**")]
+    return {"question": lines[0].strip("# ") if lines else "", "time": times[0] if times else ""}
 
-    Args:
-        notebook: A notebook.
 
-    Returns:
-        Its heading without the signs of Markdown; empty where it has none.
-    """
-    for cell in read_cells(notebook):
-        if cell.get("cell_type") == "markdown":
-            return "".join(cell.get("source", "")).strip().partition("\n")[0].strip("# ")
-    return ""
+def last_verdicts(out: Path, study: str) -> list[str]:
+    """Return the verdicts of the newest run in ``out`` that has any; none where no run can be read."""
+    for path in sorted(out.glob(f"{study}/*/results.json"), reverse=True):
+        try:
+            findings = json.loads(path.read_text(encoding="utf-8"))["findings"]
+            return [str(finding["verdict"]) for finding in findings]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return []
