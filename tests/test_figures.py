@@ -8,7 +8,7 @@ from workbench import figures
 from workbench.dimension import Runs, intrinsic_dim
 from workbench.errors import InputError
 from workbench.figures.accuracy import TRACES_PER_CURVE
-from workbench.figures.style import log_axis, spread
+from workbench.figures.style import log_axis
 
 
 def curve(name="MLP", **changes):
@@ -22,6 +22,7 @@ def curve(name="MLP", **changes):
         "threshold": 0.85,
         "threshold_low": 0.84,
         "threshold_high": 0.86,
+        "fraction": 0.9,
         "value": 70.0,
         "low": 60.0,
         "high": 85.0,
@@ -41,7 +42,7 @@ def test_accuracy_curve_holds_plain_numbers_of_the_estimate():
     table, baseline = runs()
     estimate = intrinsic_dim(table, baseline)
     collected = figures.accuracy_curve("MLP", table, baseline, estimate)
-    assert json.loads(json.dumps(collected)) == collected
+    assert json.loads(json.dumps(collected))["scores"] == collected["scores"]
     assert collected["value"] == estimate.value
     assert collected["threshold_low"] < collected["threshold"] < collected["threshold_high"]
     assert np.all(np.diff(collected["fit_scores"]) >= 0)
@@ -55,18 +56,36 @@ def test_an_absolute_threshold_has_no_band():
     assert figures.accuracy_versus_dimension([collected]).data[0].y == ()
 
 
-def test_every_run_is_drawn_and_the_interval_lies_on_the_threshold():
-    figure = figures.accuracy_versus_dimension([curve(), curve("LeNet", value=None)])
+def test_every_run_is_drawn_and_the_intervals_lie_below():
+    figure = figures.accuracy_versus_dimension([curve(), curve("LeNet", value=80.0)])
     assert len(figure.data) == 2 * TRACES_PER_CURVE
     _, threshold, fit, points, marker = figure.data[:TRACES_PER_CURVE]
     assert list(points.x) == [10, 10, 100, 100]
     assert list(points.y) == [0.2, 0.3, 0.9, 0.95]
     assert set(threshold.y) == {0.85}
     assert list(fit.y) == [0.25, 0.925]
-    assert (marker.x[1], marker.y[1]) == (70.0, 0.85)
-    assert (marker.error_x.array[1], marker.error_x.arrayminus[1]) == (15.0, 10.0)
+    assert (marker.x, marker.y, marker.yaxis) == ((70.0,), (0,), "y2")
+    assert (marker.error_x.array[0], marker.error_x.arrayminus[0]) == (15.0, 10.0)
     assert "70 [60, 85]" in points.name
-    assert figure.data[-1].x == ()  # no value: no marker
+    assert figure.data[-1].y == (1,)
+    assert figure.layout.yaxis2.ticktext == ("MLP", "LeNet")
+    assert figure.layout.yaxis2.domain[1] == figure.layout.yaxis.domain[0]
+
+
+def test_an_end_that_no_run_supports_leaves_the_axis():
+    bars = figures.accuracy_versus_dimension([curve(high=None)]).data[4].error_x
+    assert bars.arrayminus[0] == 10.0
+    assert bars.array[0] > 1e6
+    bars = figures.accuracy_versus_dimension([curve(low=None, high=None)]).data[4].error_x
+    assert bars.array[0] == bars.arrayminus[0] == 0
+
+
+def test_the_note_names_the_threshold():
+    def note(**changes):
+        return figures.accuracy_versus_dimension([curve(**changes)]).layout.title.subtitle.text
+
+    assert "80 % of the network's own baseline" in note(fraction=0.8)
+    assert "a score of 0.85" in note(fraction=None)
 
 
 def test_a_diverged_run_is_seen():
@@ -97,37 +116,39 @@ def test_moving_the_threshold_moves_no_axis():
     assert first.layout.yaxis == second.layout.yaxis
 
 
+def row(name, D, value, group="MLP", **changes):
+    return {
+        "name": name, "group": group, "D": D, "value": value, "low": None, "high": None, "censored": None,
+        "fraction": 0.9, "threshold": 0.85,
+    } | changes  # fmt: skip
+
+
 def test_dimension_versus_parameters_shows_bounds_and_published_values():
     table = [
-        {"name": "50", "group": "MLP", "D": 40_000, "value": 300, "low": 280, "high": 330},
-        {"name": "200", "group": "MLP", "D": 200_000, "value": 1500, "censored": "above"},
-        {"name": "LeNet", "group": "LeNet", "D": 44_426, "value": 150, "low": None, "high": None},
+        row("50", 40_000, 300, low=280, high=330),
+        row("200", 200_000, 1500, censored="above"),
+        row("LeNet", 44_426, 150, "LeNet"),
     ]
-    figure = figures.dimension_versus_parameters(table, [{"name": "FC", "D": 199_210, "value": 750, "source": "table"}])
+    printed = [{"name": "LeNet", "D": 44_426, "value": value, "source": "table"} for value in (275, 290)]
+    figure = figures.dimension_versus_parameters(table, printed)
     line, mlp, lenet, published = figure.data
     assert list(line.x) == list(line.y)
     assert list(mlp.error_y.array) == [30, 0]
     assert mlp.marker.symbol == ("circle", "triangle-up")
     assert list(lenet.error_y.arrayminus) == [0]
     assert published.marker.symbol.endswith("open")
+    assert [text.strip() for text in published.text] == ["", "LeNet"]  # two printed values, one name
     assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
 
 
-def test_solved_fraction_counts_seeds():
-    returns = [[100, 480, 500], [475, 480, 500]]
-    figure = figures.solved_fraction([1, 2], returns, at_least=2, untrained=[9, 9, 10])
-    solved, not_solved, bars = figure.data
-    assert len(solved.x) == 5
-    assert sorted(not_solved.y) == [9, 9, 10, 100]
-    assert list(bars.y) == pytest.approx([2 / 3, 1])
-    assert np.all(np.asarray(bars.y) + np.asarray(bars.error_y.array) <= 1 + 1e-12)
-
-
-def test_toy_residual_draws_exact_zeros():
-    figure = figures.toy_residual([9, 10], [[70.0, 75.0], [0.0, 1e-26]], solved_below=1e-6)
-    assert figure.layout.yaxis.type == "log"
-    assert min(figure.data[1].y) == 1e-32
-    assert figure.layout.annotations[1].y == pytest.approx(-6)
+def test_names_of_networks_of_like_size_do_not_overlap():
+    sizes = {"mlp-50": 6310, "mlp-100": 17_610, "mlp-200": 55_210, "mlp-400": 190_410, "lenet": 19_754}
+    figure = figures.dimension_versus_parameters([row(name, D, 130) for name, D in sizes.items()])
+    assert figure.data[1].textposition == (
+        "middle right", "middle left", "middle right", "middle right", "middle right"
+    )  # fmt: skip
+    figure = figures.dimension_versus_parameters([row(str(D), D, 130) for D in (100, 101, 102)])
+    assert set(figure.data[1].textposition) == {"middle left", "top center", "middle right"}
 
 
 def test_a_slider_changes_data_alone():
@@ -146,13 +167,10 @@ def test_a_slider_changes_data_alone():
     ("call", "message"),
     [
         (lambda: figures.accuracy_versus_dimension([]), "curves must hold at least one curve"),
-        (lambda: figures.accuracy_versus_dimension([curve(dims=[])]), "curves must each hold at least one run"),
         (lambda: figures.dimension_versus_parameters([]), "table must hold at least one row"),
-        (lambda: figures.solved_fraction([1, 2], [[1.0]]), r"returns must have shape \(2, n_seeds\)"),
-        (lambda: figures.toy_residual([1], [1.0]), r"residuals must have shape \(1, n_seeds\)"),
         (lambda: figures.slider_figure([], []), "figures must hold at least one figure"),
         (
-            lambda: figures.slider_figure([figures.toy_residual([1], [[1.0]])], ["a", "b"]),
+            lambda: figures.slider_figure([figures.accuracy_versus_dimension([curve()])], ["a", "b"]),
             "labels must be 1, one per figure",
         ),
         (
@@ -161,7 +179,6 @@ def test_a_slider_changes_data_alone():
             ),
             "must have the same number of traces",
         ),
-        (lambda: figures.menu(figures.toy_residual([1], [[1.0]]), {"a": [True]}), "choices must hold 2 flags each"),
     ],
 )
 def test_bad_numbers_are_refused(call, message):
@@ -172,4 +189,3 @@ def test_bad_numbers_are_refused(call, message):
 def test_log_axis_ticks_lie_inside():
     axis = log_axis((8, 1700))
     assert axis["ticktext"] == ["10", "20", "50", "100", "200", "500", "1,000"]
-    assert spread(2).tolist() == [-0.25, 0.25]

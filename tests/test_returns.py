@@ -1,3 +1,4 @@
+import itertools
 import warnings
 
 import gymnasium
@@ -43,20 +44,19 @@ def reference_return(weights: list[tuple[np.ndarray, np.ndarray]], start: np.nda
 
 
 def unpack(objective: CartPole, theta: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    arrays, offset = [], 0
-    for shape in objective.shapes.values():
-        size = int(np.prod(shape))
-        arrays.append(theta[offset : offset + size].reshape(shape))
-        offset += size
-    return list(zip(arrays[::2], arrays[1::2], strict=True))
+    layers, offset = [], 0
+    for n_in, n_out in itertools.pairwise(objective.widths):
+        end = offset + n_out * n_in
+        layers.append((theta[offset:end].reshape(n_out, n_in), theta[end : end + n_out]))
+        offset = end + n_out
+    assert offset == len(theta)
+    return layers
 
 
 def test_layout_is_that_of_a_torch_network():
     layers = [torch.nn.Linear(4, 20), torch.nn.Linear(20, 20), torch.nn.Linear(20, 2)]
-    expected = [tuple(p.shape) for layer in layers for p in layer.parameters()]
     objective = CartPole()
-    assert list(objective.shapes.values()) == expected
-    assert sum(p.numel() for layer in layers for p in layer.parameters()) == objective.D == 562
+    assert sum(p.numel() for layer in layers for p in layer.parameters()) == objective.D == len(objective.theta_0)
 
 
 def test_the_policy_is_the_torch_network():
@@ -160,6 +160,8 @@ def test_bad_settings_are_refused(arguments, message):
         (np.zeros(10), 1, r"thetas must be \(K, D=10\)"),
         (np.full((1, 10), np.nan), 1, "thetas must be finite"),
         (np.zeros((1, 10)), 0, "n_episodes must be at least 1, got 0"),
+        (np.zeros((1, 10)), True, "n_episodes must be at least 1, got True"),
+        (np.zeros((0, 10)), 1, r"thetas must be \(K, D=10\)"),
     ],
 )
 def test_bad_policies_are_refused(thetas, n_episodes, message):

@@ -9,7 +9,7 @@ from workbench import figures
 from workbench.dimension import Runs, intrinsic_dim
 from workbench.errors import InputError
 from workbench.figures.accuracy import TRACES_PER_CURVE
-from workbench.widgets import ALL, explore_runs, is_live
+from workbench.widgets import STOPS, explore_runs, is_live
 
 
 def tables():
@@ -25,25 +25,27 @@ def curves_at(fraction):
 
 
 def drawn_at(fraction):
-    name = f"{100 * fraction:g} % of the network's own baseline"
-    return figures.accuracy_versus_dimension(curves_at(fraction), threshold_name=name)
+    return figures.accuracy_versus_dimension(curves_at(fraction))
 
 
 def test_batch_gets_a_plain_figure_that_opens_on_the_static_view(monkeypatch):
     monkeypatch.setenv("WORKBENCH_BATCH", "1")
     assert not is_live()
-    figure = explore_runs(curves_at, fractions=(0.5, 0.8))
+    figure = explore_runs(curves_at, fraction=0.55)
     assert type(figure) is go.Figure
-    assert [step.label for step in figure.layout.sliders[0].steps] == ["0.5", "0.8", "0.9"]
-    assert figure.layout.sliders[0].active == 2
-    assert figure.to_json() != drawn_at(0.9).to_json()  # controls were added
-    assert go.Figure(data=figure.data).to_json() == go.Figure(data=drawn_at(0.9).data).to_json()
+    assert [step.label for step in figure.layout.sliders[0].steps] == [
+        "0.5",
+        "0.55",
+        *(f"{stop:g}" for stop in STOPS[1:]),
+    ]
+    assert figure.layout.sliders[0].active == 1
+    assert go.Figure(data=figure.data).to_json() == go.Figure(data=drawn_at(0.55).data).to_json()
 
 
 def test_the_menu_chooses_one_network():
     figure = explore_runs(curves_at, live=False)
     buttons = figure.layout.updatemenus[0].buttons
-    assert [button.label for button in buttons] == [ALL, *(f"width {i}" for i in range(6))]
+    assert [button.label for button in buttons] == ["all", *(f"width {i}" for i in range(6))]
     visible = buttons[2].args[0]["visible"]
     assert [i for i, flag in enumerate(visible) if flag] == list(range(TRACES_PER_CURVE, 2 * TRACES_PER_CURVE))
 
@@ -60,6 +62,7 @@ def test_live_opens_on_the_static_view_and_moves_with_the_slider():
         assert shown.name == new.name
         assert np.array_equal(np.asarray(shown.x, dtype=float), np.asarray(new.x, dtype=float))
         assert np.array_equal(np.asarray(shown.y, dtype=float), np.asarray(new.y, dtype=float))
+        assert shown.error_x == new.error_x
     assert "70 %" in widget.layout.title.subtitle.text
     network.value = "width 3"
     assert [trace.legendgroup for trace in widget.data if trace.visible] == ["width 3"] * TRACES_PER_CURVE
@@ -82,7 +85,7 @@ def test_outside_a_notebook_nothing_is_live(monkeypatch):
     assert not is_live()
 
 
-@pytest.mark.parametrize("fraction", [0.0, 1.5])
+@pytest.mark.parametrize("fraction", [0.0, 1.5, True, "0.9"])
 def test_a_fraction_outside_its_range_is_refused(fraction):
-    with pytest.raises(InputError, match=r"fractions must be in \(0, 1\]"):
+    with pytest.raises(InputError, match=r"fraction must be in \(0, 1\]"):
         explore_runs(curves_at, fraction=fraction)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from workbench.coordinates import Subspace, projection
-from workbench.errors import require
+from workbench.errors import is_count, require
 from workbench.returns import CartPole
 from workbench.seeds import generator
 
@@ -31,7 +31,6 @@ class EvolutionStrategy:
     """
 
     def __init__(self, d: int, sigma: float, population: int, stream: np.random.Generator) -> None:
-        """Set the tutorial's default rates; the arguments are the class's."""
         self.mean, self.sigma, self.population, self.stream = np.zeros(d), sigma, population, stream
         self.covariance, self.path_sigma, self.path_c = np.eye(d), np.zeros(d), np.zeros(d)
         raw = np.log((population + 1) / 2) - np.log(np.arange(1, population // 2 + 1))
@@ -91,7 +90,6 @@ class Search:
     """
 
     def __init__(self, objective: CartPole, d: int, seed: int, kind: str, population: int) -> None:
-        """Start at theta_0; the arguments are the class's."""
         self.objective, self.d, self.seed, self.population = objective, d, seed, population
         self.subspace = Subspace(
             objective.theta_0, projection(kind, objective.D, d, seed, "cartpole", dtype=objective.theta_0.dtype)
@@ -176,9 +174,11 @@ def cartpole_trial(
         InputError: If ``dims`` is empty or a value is outside its range.
     """
     require(len(dims) > 0, "dims", "must hold at least one dimension", dims)
-    for name, value, least in (("max_generations", max_generations, 1), ("population", population, 4)):
-        require(value >= least, name, f"must be at least {least}", value)
-    require(min(n_validation, n_test) >= 2, "n_validation and n_test", "must be at least 2", (n_validation, n_test))
+    least = {"max_generations": 1, "population": 4, "n_validation": 2, "n_test": 2, "restart_every": 1}
+    for (name, n), value in zip(
+        least.items(), (max_generations, population, n_validation, n_test, restart_every), strict=True
+    ):
+        require(is_count(value, n), name, f"must be at least {n}", value)
     objective = CartPole(hidden, seed=seed)
     searches = [Search(objective, d, seed, kind, population) for d in dims]
     for _ in range(max_generations):

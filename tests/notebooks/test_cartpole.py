@@ -1,18 +1,12 @@
-import importlib.util
 import json
-from pathlib import Path
 
+import cartpole
 import numpy as np
 import pytest
 
 from workbench.errors import InputError
 from workbench.returns import CartPole
 from workbench.seeds import generator
-
-PATH = Path(__file__).parents[2] / "notebooks" / "dimension" / "cartpole.py"
-SPEC = importlib.util.spec_from_file_location("cartpole", PATH)
-cartpole = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(cartpole)
 
 SMALL = {"max_generations": 3, "hidden": (4,), "population": 6, "n_train": 2, "n_validation": 4, "n_test": 4}
 
@@ -88,7 +82,8 @@ def test_sixteen_directions_solve_it():
         ({"dims": [10_000]}, "D=562"),
         ({"max_generations": 0}, "max_generations must be at least 1, got 0"),
         ({"population": 3}, "population must be at least 4, got 3"),
-        ({"n_test": 1}, "must be at least 2"),
+        ({"n_test": 1}, "n_test must be at least 2, got 1"),
+        ({"restart_every": 0}, "restart_every must be at least 1, got 0"),
     ],
 )
 def test_bad_settings_are_refused(arguments, message):

@@ -1,7 +1,7 @@
 """Accuracy against subspace dimension: runs, monotone fit, threshold, intrinsic dimension."""
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -9,34 +9,12 @@ import plotly.graph_objects as go
 from workbench import statistics
 from workbench.dimension import Estimate, Runs
 from workbench.errors import require
-from workbench.figures.style import COLOURS, SYMBOLS, censored_symbol, errors, faint, finish, log_axis
+from workbench.figures.style import COLOURS, SYMBOLS, censored_symbol, errors, finish, log_axis, threshold_name
 
 TRACES_PER_CURVE = 5
 
 
-class AccuracyCurve(TypedDict, total=False):
-    """What `accuracy_versus_dimension` draws of one network; ``dims``, ``scores``, ``name``, ``threshold`` are needed.
-
-    ``name``: legend entry. ``dims``, ``scores``, ``seeds``: one entry per run; a NaN score is a diverged run.
-    ``fit_dims``, ``fit_scores``: the fitted curve. ``threshold``: the score to reach; ``threshold_low``,
-    ``threshold_high``: its interval. ``value``, ``low``, ``high``: the intrinsic dimension and its interval, None where
-    unknown; ``censored``: "above", "below" or None; ``text``: the estimate in words.
-    """
-
-    name: str
-    dims: Sequence[int]
-    scores: Sequence[float]
-    seeds: Sequence[int]
-    fit_dims: Sequence[float]
-    fit_scores: Sequence[float]
-    threshold: float
-    threshold_low: float | None
-    threshold_high: float | None
-    value: float | None
-    low: float | None
-    high: float | None
-    censored: str | None
-    text: str
+AccuracyCurve = dict[str, Any]  # what `accuracy_curve` returns
 
 
 def accuracy_curve(name: str, runs: Runs, baseline: Runs, estimate: Estimate) -> AccuracyCurve:
@@ -49,33 +27,26 @@ def accuracy_curve(name: str, runs: Runs, baseline: Runs, estimate: Estimate) ->
         estimate: What `intrinsic_dim` made of them.
 
     Returns:
-        Plain lists and numbers. The curve is the isotonic regression of all runs; the threshold's interval is the t
-        interval of the baseline's mean, where the threshold is a fraction of it.
+        The estimate's record; ``name``; ``dims``, ``scores`` and ``seeds``, one entry per run; ``fit_dims`` and
+        ``fit_scores``, the isotonic regression of all runs; ``threshold_low`` and ``threshold_high``, the t interval
+        of the threshold where it is a fraction of the baseline's mean and more than one baseline run tells, else None.
     """
-    alive = ~np.isnan(runs.scores)
     # As in the estimate, a diverged run is a failure of its d and not a missing value.
-    x, y = statistics.isotonic(np.log(runs.dims), np.where(alive, runs.scores, np.nanmin(np.append(runs.scores, 0.0))))
-    low: float | None = None
-    high: float | None = None
-    if estimate.fraction is not None and len(baseline) - baseline.n_diverged > 1:
-        ends = statistics.mean_interval(baseline.scores[~np.isnan(baseline.scores)], estimate.level)
-        low, high = estimate.fraction * ends[1], estimate.fraction * ends[2]
-    record = estimate.record()
-    return {
+    worst = np.nanmin(np.append(runs.scores, 0.0))
+    x, y = statistics.isotonic(np.log(runs.dims), np.where(runs.alive, runs.scores, worst))
+    low = high = None
+    if estimate.fraction is not None and baseline.alive.sum() > 1:
+        _, *ends = statistics.mean_interval(baseline.scores[baseline.alive], estimate.level)
+        low, high = (estimate.fraction * end for end in ends)
+    return estimate.record() | {
         "name": name,
         "dims": runs.dims.tolist(),
         "scores": runs.scores.tolist(),
         "seeds": runs.seeds.tolist(),
         "fit_dims": np.exp(x).tolist(),
         "fit_scores": y.tolist(),
-        "threshold": estimate.threshold,
         "threshold_low": low,
         "threshold_high": high,
-        "value": record["value"],
-        "low": record["low"],
-        "high": record["high"],
-        "censored": estimate.censored,
-        "text": record["text"],
     }
 
 
@@ -84,25 +55,21 @@ def accuracy_versus_dimension(
     *,
     title: str = "Accuracy in a random subspace",
     y_title: str = "Test accuracy (fraction of examples)",
-    threshold_name: str = "90 % of the network's own baseline",
 ) -> go.Figure:
-    """Draw runs, fitted curve, threshold and intrinsic dimension of one or more networks.
+    """Draw runs, fitted curves and thresholds of one or more networks, and below them the intrinsic dimensions.
 
     Args:
-        curves: One mapping per network, see `AccuracyCurve`; plain dictionaries do.
+        curves: One per network, all at the same fraction.
         title: Above the figure.
         y_title: What was scored, with its unit.
-        threshold_name: What the dashed line is.
 
     Returns:
         A figure with `TRACES_PER_CURVE` traces per network, in the order of ``curves``.
 
     Raises:
-        InputError: If there is no curve, or a curve has no run.
+        InputError: If there is no curve.
     """
     require(len(curves) > 0, "curves", "must hold at least one curve", curves)
-    for curve in curves:
-        require(len(curve["dims"]) > 0, "curves", "must each hold at least one run", curve["name"])
     every_dim = [d for curve in curves for d in curve["dims"]]
     span = (min(every_dim) / 1.15, max(every_dim) * 1.15)
     # The limits come from the runs alone, so that moving the threshold moves nothing else.
@@ -110,37 +77,47 @@ def accuracy_versus_dimension(
     low, high = (float(np.nanmin(scores)), float(np.nanmax(scores))) if np.isfinite(scores).any() else (0.0, 1.0)
     margin = 0.06 * max(high - low, 0.02)
     figure = go.Figure([t for i, curve in enumerate(curves) for t in _curve_traces(curve, i, span, low - margin / 2)])
-    figure.update_xaxes(title="Subspace dimension d (trainable parameters, log scale)", **log_axis(span))
-    figure.update_yaxes(title=y_title, range=[low - margin, high + margin])
-    note = f"Markers: single runs. Line: monotone fit. Dashed: {threshold_name}.<br>"
-    note += "Diamond: intrinsic dimension with its 95 % interval"
-    note += "; triangle: only a bound." if any(curve.get("censored") for curve in curves) else "."
+    n, strip = len(curves), 22 * len(curves)  # pixels of the lower panel: one row per network
+    split = strip / (strip + 350)
+    figure.update_xaxes(title="Subspace dimension d (trainable parameters, log scale)", anchor="y2", **log_axis(span))
+    figure.update_layout(
+        yaxis={"title": y_title, "range": [low - margin, high + margin], "domain": [split, 1]},
+        yaxis2={"range": [n - 0.4, -0.8], "domain": [0, split], "tickvals": list(range(n)), "showgrid": False,
+                "ticktext": [curve["name"] for curve in curves], "automargin": True, "tickfont": {"size": 12}},
+    )  # fmt: skip
+    note = f"Markers: single runs. Line: monotone fit. Dashed: {threshold_name(curves[0])} (band: its interval).<br>"
+    note += "Below: intrinsic dimension with its 95 % interval"
+    note += "; triangle: only a bound." if any(curve["censored"] for curve in curves) else "."
     note += " Thin cross: diverged." if not np.isfinite(scores).all() else ""
-    return finish(figure, title, note)
+    return finish(figure, title, note, height=530 + strip)
 
 
 def _curve_traces(curve: AccuracyCurve, index: int, span: tuple[float, float], floor: float) -> list[go.Scatter]:
     """Return band, threshold, fit, runs and intrinsic dimension of one network; `TRACES_PER_CURVE` of them."""
-    colour = COLOURS[index % len(COLOURS)]
-    low, high = curve.get("threshold_low"), curve.get("threshold_high")
+    name, colour = curve["name"], COLOURS[index % len(COLOURS)]
+    low, high, threshold = curve["threshold_low"], curve["threshold_high"], curve["threshold"]
     band = [] if low is None or high is None else [low, low, high, high]
-    hidden = {"legendgroup": curve["name"], "showlegend": False}
-    threshold = curve["threshold"]
+    hidden = {"legendgroup": name, "showlegend": False}
+    bound = censored_symbol(curve, "diamond", "triangle-right", "triangle-left")
     return [
         go.Scatter(
-            x=[*span, *span[::-1]] if band else [], y=band, fill="toself", fillcolor=faint(colour), mode="none",
+            x=[*span, *span[::-1]] if band else [], y=band, fill="toself", fillcolor=colour, opacity=0.08,
+            mode="none", hoverinfo="skip", **hidden,
+        ),
+        go.Scatter(
+            x=span, y=[threshold, threshold], mode="lines", line={"color": colour, "dash": "dash", "width": 1},
+            opacity=0.6, hovertemplate=f"{name}: threshold %{{y:.4f}}<extra></extra>", **hidden,
+        ),
+        go.Scatter(
+            x=curve["fit_dims"], y=curve["fit_scores"], mode="lines", line={"color": colour, "width": 2},
             hoverinfo="skip", **hidden,
         ),
-        go.Scatter(
-            x=span, y=[threshold, threshold], mode="lines", line={"color": colour, "dash": "dash", "width": 1.3},
-            hovertemplate=f"{curve['name']}: threshold %{{y:.4f}}<extra></extra>", **hidden,
-        ),
-        go.Scatter(
-            x=curve.get("fit_dims", []), y=curve.get("fit_scores", []), mode="lines",
-            line={"color": colour, "width": 2}, hoverinfo="skip", **hidden,
-        ),
         _runs(curve, colour, SYMBOLS[index % len(SYMBOLS)], floor),
-        _intrinsic(curve, colour, floor, hidden),
+        go.Scatter(
+            x=[curve["value"]], y=[index], yaxis="y2", mode="markers", error_x=errors([curve], colour),
+            marker={"symbol": bound, "size": 10, "color": colour},
+            hovertemplate=f"{name}<br>intrinsic dimension {curve['text']}<extra></extra>", **hidden,
+        ),
     ]  # fmt: skip
 
 
@@ -148,30 +125,11 @@ def _runs(curve: AccuracyCurve, colour: str, symbol: str, floor: float) -> go.Sc
     """Return one marker per run; diverged ones stand as crosses on the floor of the figure."""
     scores = np.asarray(curve["scores"], dtype=float)
     alive = np.isfinite(scores)
-    seeds: Sequence[object] = curve.get("seeds") or ["not given"] * len(scores)
-    said = [f"score {s:.4f}" if ok else "diverged" for s, ok in zip(scores, alive, strict=True)]
-    text = f"{curve['name']}: {curve['text']}" if curve.get("text") else curve["name"]
+    said = [f"score {score:.4f}" if ok else "diverged" for score, ok in zip(scores, alive, strict=True)]
     return go.Scatter(
-        x=curve["dims"], y=np.where(alive, scores, floor), mode="markers", name=text, legendgroup=curve["name"],
+        x=curve["dims"], y=np.where(alive, scores, floor), mode="markers", legendgroup=curve["name"],
+        name=f"{curve['name']}: {curve['text']}",
         marker={"color": colour, "symbol": np.where(alive, symbol, "x-thin-open"), "size": 8, "opacity": 0.7},
-        text=[f"{said_} (seed {seed})" for said_, seed in zip(said, seeds, strict=True)],
+        text=[f"{what} (seed {seed})" for what, seed in zip(said, curve["seeds"], strict=True)],
         hovertemplate=f"{curve['name']}<br>d = %{{x:,}}<br>%{{text}}<extra></extra>",
-    )  # fmt: skip
-
-
-def _intrinsic(curve: AccuracyCurve, colour: str, floor: float, hidden: dict[str, object]) -> go.Scatter:
-    """Return the intrinsic dimension on its threshold, with a line down to the axis; an arrow where it is a bound."""
-    value = curve.get("value")
-    if value is None:
-        return go.Scatter(x=[], y=[], mode="lines+markers", **hidden)
-    symbol = censored_symbol(curve, "diamond", "triangle-right", "triangle-left")
-    bars = errors([curve], colour)
-    for side in ("array", "arrayminus"):
-        bars[side] = [None, *bars[side]]
-    return go.Scatter(
-        x=[value, value], y=[floor, curve["threshold"]], mode="lines+markers", error_x=bars,
-        marker={"symbol": symbol, "size": [0, 12], "opacity": 1, "color": colour, "line": {"color": "white"}},
-        line={"color": colour, "width": 1, "dash": "dot"},
-        hovertemplate=f"{curve['name']}<br>intrinsic dimension {curve.get('text', '%{x:,.0f}')}<extra></extra>",
-        **hidden,
     )  # fmt: skip

@@ -1,7 +1,6 @@
-"""Controls that plotly itself offers: they work on a page without a kernel."""
+"""A figure with controls: plotly's own, which work on a page without a kernel, or as a widget for live ones."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
@@ -11,7 +10,7 @@ from workbench.errors import require
 def slider_figure(
     figures: Sequence[go.Figure], labels: Sequence[str], *, prefix: str = "", active: int = 0
 ) -> go.Figure:
-    """Join figures that differ in their data alone into one with a native slider, which needs no kernel.
+    """Join figures that differ in their data and title alone into one with a slider that needs no kernel.
 
     Args:
         figures: Figures with the same number of traces.
@@ -31,47 +30,40 @@ def slider_figure(
     sizes = {len(figure.data) for figure in figures}
     require(len(sizes) == 1, "figures", "must have the same number of traces", sorted(sizes))
     joined = go.Figure(figures[active])
+    traces = list(range(len(joined.data)))
     joined.frames = [
-        go.Frame(data=figure.data, name=str(i), traces=list(range(len(figure.data))), layout=_note(figure))
+        go.Frame(data=figure.data, name=str(i), traces=traces, layout={"title": figure.layout.title})
         for i, figure in enumerate(figures)
     ]
     how = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
-    steps = [{"method": "animate", "label": label, "args": [[str(i)], how]} for i, label in enumerate(labels)]
     slider = {
         "active": active,
-        "steps": steps,
+        "steps": [{"method": "animate", "label": label, "args": [[str(i)], how]} for i, label in enumerate(labels)],
         "currentvalue": {"prefix": prefix},
         "pad": {"t": 60},
         "len": 0.9,
         "x": 0.05,
     }
-    margin = joined.layout.margin.b or 70
-    return joined.update_layout(sliders=[slider], margin={"b": margin + 60}, height=(joined.layout.height or 500) + 90)
+    below = (joined.layout.margin.b or 70) + 60
+    return joined.update_layout(sliders=[slider], margin={"b": below}, height=(joined.layout.height or 500) + 90)
 
 
-def menu(figure: go.Figure, choices: Mapping[str, Sequence[bool]]) -> go.Figure:
-    """Add a drop-down menu that chooses which traces are seen.
+def choices(figure: go.Figure) -> dict[str, list[bool]]:
+    """Return for "all" and for every legend group which traces are seen."""
+    groups = [trace.legendgroup for trace in figure.data]
+    return {"all": [True] * len(groups)} | {group: [other == group for other in groups] for group in groups}
 
-    Args:
-        figure: Changed in place.
-        choices: For each entry, whether each trace is visible; the first is what the figure opens with.
 
-    Returns:
-        The figure.
-
-    Raises:
-        InputError: If an entry has not one flag per trace.
-    """
-    for label, visible in choices.items():
-        require(len(visible) == len(figure.data), "choices", f"must hold {len(figure.data)} flags each", label)
-    buttons: list[dict[str, Any]] = [
-        {"method": "restyle", "label": label, "args": [{"visible": list(visible)}]}
-        for label, visible in choices.items()
+def menu(figure: go.Figure) -> go.Figure:
+    """Add a drop-down menu that chooses which legend group is seen; changes and returns the figure."""
+    buttons = [
+        {"method": "restyle", "label": label, "args": [{"visible": visible}]}
+        for label, visible in choices(figure).items()
     ]
     place = {"x": 1.02, "xanchor": "left", "y": 0, "yanchor": "bottom", "direction": "up"}
     return figure.update_layout(updatemenus=[{"buttons": buttons, **place}])
 
 
-def _note(figure: go.Figure) -> go.Layout:
-    """Return the title alone: it may say what the slider changes; axes and controls stay."""
-    return go.Layout(title=figure.layout.title)
+def live(figure: go.Figure) -> go.FigureWidget:
+    """Return a copy of the figure as a widget, whose traces and layout can be changed from the kernel."""
+    return go.FigureWidget(figure)

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 # Okabe and Ito (2008), "Color universal design", without the yellow, which is faint on white.
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -40,29 +39,24 @@ def log_axis(span: Sequence[float]) -> dict[str, Any]:
     return {"type": "log", "range": [low, high], "tickvals": inside, "ticktext": [f"{tick:,}" for tick in inside]}
 
 
-def room(values: Sequence[float], factor: float = 1.6) -> tuple[float, float]:
-    """Return the ends of a log axis around positive values."""
-    return min(values) / factor, max(values) * factor
-
-
 def errors(rows: Sequence[Mapping[str, Any]], colour: str) -> dict[str, Any]:
-    """Return error bars from ``value``, ``low`` and ``high``; an end that is None gets no bar."""
-    up = [0.0 if row.get("high") is None else row["high"] - row["value"] for row in rows]
-    down = [0.0 if row.get("low") is None else row["value"] - row["low"] for row in rows]
-    return {"type": "data", "array": up, "arrayminus": down, "color": colour, "thickness": 2, "width": 8}
+    """Return error bars for a log axis of fixed range: an end not known leaves the axis, two not known are no bar."""
+    up, down = [], []
+    for row in rows:
+        value, low, high = row["value"], row["low"], row["high"]
+        known = low is not None or high is not None
+        up.append((high or 1e6 * value) - value if known else 0.0)
+        down.append(value - (low or 1e-6 * value) if known else 0.0)
+    return {"type": "data", "array": up, "arrayminus": down, "color": colour, "thickness": 2, "width": 6}
+
+
+def threshold_name(row: Mapping[str, Any]) -> str:
+    """Return what an estimate's threshold is, from its record."""
+    if row["fraction"] is None:
+        return f"a score of {row['threshold']:g}"
+    return f"{100 * row['fraction']:g} % of the network's own baseline"
 
 
 def censored_symbol(row: Mapping[str, Any], usual: str, up: str, down: str) -> str:
     """Return an arrow where the value is only a bound."""
-    return {"above": up, "below": down}.get(str(row.get("censored")), usual)
-
-
-def faint(colour: str, alpha: float = 0.13) -> str:
-    """Return ``#rrggbb`` as a transparent colour."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{alpha})"
-
-
-def spread(n: int) -> NDArray[np.float64]:
-    """Return ``n`` small offsets in (-0.5, 0.5), so that the seeds at one d do not hide one another."""
-    return (np.arange(n) + 0.5) / max(n, 1) - 0.5
+    return {"above": up, "below": down}.get(row["censored"], usual)

@@ -1,14 +1,15 @@
-"""What random subspaces can solve: CartPole by counts of seeds, the toy by the loss that remains."""
+"""Figures of this study alone: CartPole by counts of solved seeds, the toy by the loss that remains."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from workbench import statistics
 from workbench.errors import require
-from workbench.figures.style import BLUE, GREY, INK, SKY, VERMILION, finish, spread
+from workbench.figures.style import BLUE, GREY, INK, SKY, VERMILION, finish
 
 
 def solved_fraction(
@@ -36,9 +37,7 @@ def solved_fraction(
     Raises:
         InputError: If the shapes do not fit.
     """
-    table = np.asarray(returns, dtype=float)
-    fits = table.ndim == 2 and len(table) == len(dims) and table.size > 0
-    require(fits, "returns", f"must have shape ({len(dims)}, n_seeds)", table.shape)
+    table = _table("returns", returns, dims)
     n = table.shape[1]
     counts = (table >= solved_at).sum(axis=1)
     ends = np.array([statistics.wilson_interval(int(count), n) for count in counts])
@@ -96,9 +95,7 @@ def toy_residual(
     Raises:
         InputError: If the shapes do not fit.
     """
-    table = np.asarray(residuals, dtype=float)
-    fits = table.ndim == 2 and len(table) == len(dims) and table.size > 0
-    require(fits, "residuals", f"must have shape ({len(dims)}, n_seeds)", table.shape)
+    table = _table("residuals", residuals, dims)
     floor = min(1e-32, float(table[table > 0].min(initial=1.0)))
     table = np.maximum(table, floor)
     x = np.repeat(dims, table.shape[1]) + 0.4 * np.tile(spread(table.shape[1]), len(dims))
@@ -125,6 +122,19 @@ def toy_residual(
     figure.update_xaxes(title="Subspace dimension d", range=[min(dims) - 0.6, max(dims) + 0.6], **_ticks(dims))
     figure.update_yaxes(title="Loss at the best point of the subspace", type="log", exponentformat="power")
     return finish(figure, title, "Each marker is one random subspace; below about 1e-20 only rounding error is left.")
+
+
+def _table(name: str, values: Sequence[Sequence[float]], dims: Sequence[int]) -> NDArray[np.float64]:
+    """Return the values as an array with one row per d."""
+    table = np.asarray(values, dtype=float)
+    fits = table.ndim == 2 and len(table) == len(dims) and table.size > 0
+    require(fits, name, f"must have shape ({len(dims)}, n_seeds)", table.shape)
+    return table
+
+
+def spread(n: int) -> NDArray[np.float64]:
+    """Return ``n`` small offsets in (-0.5, 0.5), so that the seeds at one d do not hide one another."""
+    return (np.arange(n) + 0.5) / max(n, 1) - 0.5
 
 
 def _ticks(dims: Sequence[int]) -> dict[str, int]:
