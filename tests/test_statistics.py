@@ -100,7 +100,7 @@ def test_d_of_one_is_not_censored():
     [
         (lambda: statistics.mean_interval([]), "values must be a non-empty list"),
         (lambda: statistics.mean_interval([1.0], level=1.0), "level must be between 0 and 1"),
-        (lambda: statistics.mean_interval([1.0, np.nan]), "values must hold no NaN"),
+        (lambda: statistics.mean_interval([1.0, np.nan]), "values must be a non-empty list of numbers without NaN"),
         (lambda: statistics.wilson_interval(4, 3), "successes must be in 0..n=3, got 4"),
         (lambda: statistics.wilson_interval(0, 0), "n must be at least 1"),
         (lambda: statistics.isotonic([1.0], [1.0, 2.0]), "y must have the length of x=1"),

@@ -1,7 +1,4 @@
-"""Intervals and monotone curves: the statistics that every study shares.
-
-Everything here is a pure function of arrays. Randomness, where there is any, comes from a named stream of a seed.
-"""
+"""Intervals and monotone curves: the statistics that every study shares, pure functions of arrays."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,8 +22,8 @@ def check_level(level: float) -> None:
 def _sample(name: str, values: ArrayLike) -> Array:
     """Return a non-empty one-dimensional float sample without NaN."""
     sample = np.asarray(values, dtype=float)
-    require(sample.ndim == 1 and sample.size > 0, name, "must be a non-empty list of numbers", values)
-    require(not np.isnan(sample).any(), name, "must hold no NaN", values, "count failed runs apart")
+    ok = sample.ndim == 1 and sample.size > 0 and not np.isnan(sample).any()
+    require(ok, name, "must be a non-empty list of numbers without NaN", values, "count failed runs apart")
     return sample
 
 
@@ -59,7 +56,6 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float,
     z = float(ndtri((1 + level) / 2))
     centre = successes + z * z / 2
     half = z * np.sqrt(successes * (n - successes) / n + z * z / 4)
-    # At 0 and n the exact ends are 0 and 1, which rounding must not cross.
     return max(0.0, float((centre - half) / (n + z * z))), min(1.0, float((centre + half) / (n + z * z)))
 
 
@@ -99,7 +95,6 @@ def crossed_variance(*arms: Array) -> float:
 
     Replicates of an arm also differ by chance on each example; that part belongs to the spread between replicates,
     so it is taken out here (two-way crossed random effects). With one replicate it cannot be told apart and stays in.
-
     Each of one or two arms has shape ``(n_replicates, n_examples)`` over the same examples; the second is subtracted.
     Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics, says why both margins must count.
     """
@@ -112,26 +107,23 @@ def crossed_variance(*arms: Array) -> float:
     return max(variance, 0.0) / arms[0].shape[1]
 
 
-def spread_interval(values: ArrayLike, draws: Sequence[Array], level: float = 0.95) -> tuple[float, float, float]:
-    """Return max minus min of several noisy estimates, and low and high of that of the true values.
+def spread_interval(values: ArrayLike, draws: Sequence[Array]) -> tuple[float, float, float]:
+    """Return max minus min of several noisy estimates and the 95 % interval of max minus min of the true values.
 
     Noise alone spreads estimates out, so the plain difference is too large on average, and the spread of resampled
     estimates larger still. The two ends therefore come from arguments that hold for any true values: the largest true
     difference belongs to one fixed pair, so ``max over pairs (difference + quantile of that pair's noise)`` bounds it
     from above; every true difference bounds it from below, so there the noise of all pairs must be held at once,
     ``difference - quantile of the range of the noise`` (Tukey).
-
     ``draws`` holds, for each estimate, finite draws of its true value; they are shuffled here, as for independent ones.
     """
-    check_level(level)
     centre = _sample("values", values)
     require(len(draws) == len(centre), "draws", f"must be one array for each of {len(centre)} values", len(draws))
     noise = np.array([generator(0, "spread", k).permutation(d) for k, d in enumerate(draws)]) - centre[:, None]
-    spread, p = float(np.ptp(centre)), (1 + level) / 2
-    low = max(0.0, spread - float(np.quantile(np.ptp(noise, axis=0), p)))
-    k = range(len(centre))
-    ends = [centre[i] - centre[j] + np.quantile(noise[i] - noise[j], p) for i in k for j in k if i != j]
-    return spread, low, max([spread, *map(float, ends)])
+    spread = float(np.ptp(centre))
+    low = spread - float(np.quantile(np.ptp(noise, axis=0), 0.975))
+    ends = centre[:, None] - centre + np.quantile(noise[:, None] - noise, 0.975, axis=2)
+    return spread, max(0.0, low), max(spread, float(ends.max()))
 
 
 class Solved(NamedTuple):
@@ -158,8 +150,8 @@ def smallest_solved(dims: Sequence[int], solved: ArrayLike, at_least: int) -> So
         Solved(value=4, counts=(0, 1, 2), text='4')
     """
     tested, table = list(dims), np.asarray(solved)
-    increasing = len(tested) > 0 and all(is_count(d, 1) for d in tested) and tested == sorted(set(tested))
-    require(increasing, "dims", "must be a non-empty list that increases from at least 1", dims)
+    ok = len(tested) > 0 and all(is_count(d, 1) for d in tested) and tested == sorted(set(tested))
+    require(ok, "dims", "must be a non-empty list that increases from at least 1", dims)
     shaped = table.ndim == 2 and table.dtype == bool and len(table) == len(tested)
     require(shaped, "solved", f"must be boolean of shape ({len(tested)}, n_seeds)", (table.dtype.name, table.shape))
     n = table.shape[1]

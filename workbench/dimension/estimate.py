@@ -14,7 +14,6 @@ from workbench.errors import is_number, require
 from workbench.seeds import generator
 
 Groups = NDArray[np.intp]  # the seed of each run, counted from 0
-
 N_DRAWS = 2000
 LEVEL_WIDTH = math.log(2)  # half-width in log d of the window that gives the level
 SLOPE_WIDTH = math.log(3)  # least half-width of the window that gives the slope

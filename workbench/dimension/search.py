@@ -23,9 +23,8 @@ GAP = 4.0  # the widest bracket, as a ratio of its ends, in which a line may be 
 
 def _check_seeds(seeds: Sequence[int]) -> list[int]:
     """Return the seeds if there are some, integers, none twice."""
-    ok = len(seeds) > 0 and all(is_count(s) for s in seeds)
-    require(ok, "seeds", "must be a non-empty list of non-negative integers", seeds)
-    require(len(set(seeds)) == len(seeds), "seeds", "must not repeat", seeds, "give every replicate its own seed")
+    ok = len(seeds) > 0 and all(is_count(s) for s in seeds) and len(set(seeds)) == len(seeds)
+    require(ok, "seeds", "must be a non-empty list of different integers of at least 0", seeds)
     return [int(s) for s in seeds]
 
 
@@ -38,8 +37,6 @@ def _train(run: Train, pairs: list[Pair]) -> dict[Pair, Result]:
 
 def _table(results: dict[Pair, Result]) -> Runs:
     """Return finished runs as a table."""
-    detailed = [isinstance(r, tuple) for r in results.values()]
-    require(len(set(detailed)) == 1, "run", "must return scores, or (score, correct) throughout", detailed)
     scores = [float(r[0] if isinstance(r, tuple) else r) for r in results.values()]
     correct = [np.asarray(r[1]) for r in results.values() if isinstance(r, tuple)]
     dims, seeds = np.array(list(results)).T
@@ -47,15 +44,15 @@ def _table(results: dict[Pair, Result]) -> Runs:
 
 
 def grid(run: Train, dims: Sequence[int], seeds: Sequence[int]) -> Runs:
-    """Run every d with every seed, in one call.
+    """Return the runs of every d with every seed, seed by seed, trained in one call.
 
     Args:
         run: Trains a list of (d, seed) and returns for each its score, or its score and which test examples were right.
         dims: The d to run, integers of at least 1, none twice.
         seeds: The seeds, none twice.
 
-    Returns:
-        The runs, seed by seed.
+    Raises:
+        InputError: If an argument breaks its rule or ``run`` returns another number of results.
     """
     ok = len(dims) > 0 and all(is_count(d, 1) for d in dims) and len(set(dims)) == len(dims)
     require(ok, "dims", "must be a non-empty list of different integers of at least 1", dims)
@@ -72,7 +69,7 @@ def search(
     *,
     progress: Progress = lambda done, expected, text: None,
 ) -> Runs:
-    """Place runs where they tell most about the intrinsic dimension: 9 in all with 3 seeds, 2 more for each further.
+    """Return runs placed where they tell most about the intrinsic dimension: 9 with 3 seeds, 2 more for each further.
 
     The first seed runs at 5 log-spaced d in one call. Where these do not bracket the crossing, d is doubled up to D or
     halved down to 1, and a bracket wider than 4 is bisected in log d, 8 runs at most: what is not bracketed then stays
@@ -86,9 +83,6 @@ def search(
         baseline: Runs of the full network, all at d = D.
         fraction: The threshold as a fraction of the baseline's mean score, in (0, 1].
         progress: Called after each batch with runs finished, runs expected in all, and a line of text.
-
-    Returns:
-        All runs.
 
     Raises:
         InputError: If an argument breaks its rule or ``run`` returns another number of results.

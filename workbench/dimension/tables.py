@@ -29,7 +29,6 @@ class Runs:
     correct: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse tables that do not fit together."""
         dims, seeds, scores = np.asarray(self.dims), np.asarray(self.seeds), np.asarray(self.scores, dtype=float)
         require(dims.ndim == 1 and dims.size > 0, "dims", "must be a non-empty list", self.dims)
         require(dims.dtype.kind in "iu" and dims.min() >= 1, "dims", "must be integers of at least 1", self.dims)
@@ -43,15 +42,14 @@ class Runs:
         if self.correct is not None:
             table = np.asarray(self.correct)
             shaped = table.ndim == 2 and table.dtype == bool and len(table) == len(dims) and table.shape[1] > 1
-            rule = f"must be boolean of shape ({len(dims)}, n_examples)"
-            require(shaped, "correct", rule, (table.dtype.name, table.shape))
+            got = table.dtype.name, table.shape
+            require(shaped, "correct", f"must be boolean of shape ({len(dims)}, n_examples)", got)
             means = table.mean(axis=1)[self.alive]
             agrees = np.allclose(means, scores[self.alive], rtol=0, atol=1e-5)
             require(agrees, "correct", "must average to the scores", means, "leave it out unless score is accuracy")
             object.__setattr__(self, "correct", table)
 
     def __len__(self) -> int:
-        """Return the number of runs."""
         return len(self.dims)
 
     @property
@@ -67,7 +65,7 @@ class Runs:
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """An intrinsic dimension: ``str`` gives "560 [541, 583]" or "> 1500".
+    """An intrinsic dimension: ``str`` gives "560 [541, 583]", or the bound alone, "> 1500".
 
     ``value`` is the largest (smallest) tested d when ``censored`` is "above" ("below"). An end of the interval that
     no run supports is ``inf`` or 0; both ends are None where nothing tells the spread. ``covers`` names what the
@@ -89,7 +87,6 @@ class Estimate:
     log_draws: Array | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
-        """Return value and interval; a bound alone where the answer is censored."""
         text, notes = {None: "", "above": "> ", "below": "<= "}[self.censored] + _figure(self.value), []
         if self.censored is None:
             if self.low is not None and self.high is not None:
