@@ -22,14 +22,6 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
     Yields:
         Where to write.
-
-    Example:
-        >>> import tempfile
-        >>> target = Path(tempfile.mkdtemp()) / "answer.txt"
-        >>> with atomic(target) as temporary:
-        ...     _ = temporary.write_text("42")
-        >>> target.read_text(), len(list(target.parent.iterdir()))
-        ('42', 1)
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

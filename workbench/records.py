@@ -1,9 +1,7 @@
 """What a run was: its identity, its folder, its record, the environment it ran in."""
 
-import datetime
 import hashlib
 import importlib.metadata
-import itertools
 import json
 import os
 import platform
@@ -40,7 +38,7 @@ class Run:
             "status": "running",
             "parameters": parameters,
             "device": parameters.get("device", "cpu"),
-            "started": _now().isoformat(timespec="seconds"),
+            "started": _utc("%Y-%m-%dT%H:%M:%S+00:00"),
             **more,
             **environment(),
         }
@@ -50,8 +48,7 @@ class Run:
     def finish(self, status: str, error: dict[str, Any] | None = None) -> None:
         """Complete the record: how the run ended, and what ended it early."""
         seconds = round(time.monotonic() - self._started, 1)
-        ended = _now().isoformat(timespec="seconds")
-        self.record |= {"status": status, "error": error, "ended": ended, "seconds": seconds}
+        self.record |= {"status": status, "error": error, "seconds": seconds}
         write_json(self.folder / "run.json", self.record)
 
 
@@ -66,49 +63,38 @@ def environment() -> dict[str, Any]:
     commit, dirty = _commit()
     return {
         "python": platform.python_version(),
-        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "commit": commit,
         "dirty": dirty,
         "platform": platform.platform(),
-        "machine": platform.machine(),
         "processors": os.cpu_count(),
         "threads": {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ},
         "command": sys.argv,
     }
 
 
-def _now() -> datetime.datetime:
+def _utc(form: str) -> str:
     """Return the time in UTC."""
-    return datetime.datetime.now(datetime.UTC)
+    return time.strftime(form, time.gmtime())
 
 
 def _new_folder(out: Path, study: str, parameters: dict[str, Any]) -> Path:
     """Make a folder named by the UTC time and a hash of study and parameters: names sort by time, repeats show."""
     text = json.dumps([study, plain(parameters)], sort_keys=True)
-    name = f"{_now():%Y%m%dT%H%M%SZ}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-    parent = out.absolute() / study
+    name = f"{_utc('%Y%m%dT%H%M%SZ')}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    folder, attempt = out.absolute() / study / name, 1
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        for attempt in itertools.count(1):
-            folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        while True:
             try:
                 folder.mkdir()  # exclusive: two runs in one second never share a folder
-                break
+                return folder
             except FileExistsError:
-                continue
+                attempt += 1
+                folder = folder.with_name(f"{name}-{attempt}")
     except OSError as error:
-        raise InputError(
-            f"out must be a folder that can be written, got {str(out)!r} ({error}); choose another"
-        ) from error
-    return folder
-
-
-def _version(package: str) -> str | None:
-    """Return an installed version without importing the package."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+        problem = f"out must be a folder that can be written, got {str(out)!r} ({error}); choose another"
+        raise InputError(problem) from error
 
 
 def _commit() -> tuple[str | None, bool | None]:

@@ -35,21 +35,6 @@ class Study:
 
     Attributes:
         run_dir: Where this run's files belong: the runner's folder, or a new one where there is no runner.
-
-    Raises:
-        InputError: If names repeat, a cost is not positive, or the folder of runs cannot be written.
-
-    Example:
-        >>> import tempfile
-        >>> os.environ["WORKBENCH_RUN_DIR"] = tempfile.mkdtemp()
-        >>> claim = Claim("toy", "a-paper", "Ten constraints need ten dimensions.", "d_int = 10", None)
-        >>> study = Study("demo", parameters={}, claims=[claim], stages={"toy": 1}, dataset=None)
-        >>> with study.stage("toy") as tick:
-        ...     tick(0.5)
-        >>> finding = study.judge("toy", value=10, interval=(10, 10), n=10, unit="", verdict="holds")
-        >>> print(str(study.report()).splitlines()[0])
-        HOLDS  Ten constraints need ten dimensions.
-        >>> del os.environ["WORKBENCH_RUN_DIR"]
     """
 
     def __init__(

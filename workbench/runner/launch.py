@@ -24,17 +24,10 @@ def launch(
 ) -> tuple[Run, Outcome, Report | None]:
     """Run a study and keep everything about it; progress goes to standard error.
 
-    Args:
-        notebook: The study.
-        parameters: Checked values.
-        profile: Where they began.
-        out: Folder of all runs.
-        workers: Processes of its sweeps; None leaves them to ``WORKBENCH_WORKERS``, else one for each core.
-        timeout: Seconds a cell may take.
-
     Returns:
         The run, how it ended, what it found. A failure has a page too, except where the study refused its input.
     """
+    # What is not asked for is left to the sweep: one process for each core.
     asked = os.environ.get("WORKBENCH_WORKERS", "") if workers is None else str(workers)
     run = Run.start(out, notebook.stem, parameters, notebook=str(notebook), profile=profile, workers=asked or None)
     with ProgressView(run.folder / "progress.jsonl", Console(stderr=True), notebook.stem) as view:

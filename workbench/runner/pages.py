@@ -58,15 +58,7 @@ for (const data of document.querySelectorAll('script.plotly')) {
 
 
 def write_page(notebook: Path, page: Path, *, library: Path, record: dict[str, Any], verdicts: str = "") -> None:
-    """Write the page of a run.
-
-    Args:
-        notebook: Executed notebook.
-        page: Where the page goes.
-        library: The shared ``plotly.min.js``; written if there are figures and it is not there.
-        record: The run's record: study, run, status, parameters, versions; shown escaped.
-        verdicts: The verdict table as HTML, shown first.
-    """
+    """Write the page of a run: ``verdicts``, a table as HTML, first; figures drawn by the ``library`` of all runs."""
     book = nbformat.read(notebook, as_version=4)
     # What papermill's own cells say stands in the header.
     book.cells = [cell for cell in book.cells if not PAPERMILLS_OWN & set(cell.metadata.get("tags", []))]

@@ -114,9 +114,7 @@ def _braced(path: Path) -> str:
 class _AtomicWriter(LocalHandler):
     """Writes notebooks whole; a full disk stops the writing, not the computation."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.failure: str | None = None
+    failure: str | None = None
 
     def write(self, buf: str, path: str) -> None:
         """Write a notebook or remember why not."""

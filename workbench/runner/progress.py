@@ -1,9 +1,9 @@
 """Shows how far a run is and how long it will take, from the lines the study writes."""
 
-import datetime
 import json
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -15,13 +15,7 @@ _TAIL = 4096  # bytes; the newest line is in it
 
 
 class ProgressView:
-    """Follows ``progress.jsonl``: a bar on a terminal, elsewhere a line per stage and per tenth of the whole.
-
-    Args:
-        path: The file; it need not exist yet.
-        console: Where to show it.
-        title: What runs.
-    """
+    """Follows ``progress.jsonl``: a bar on a terminal, elsewhere a line per stage and per tenth of the whole."""
 
     def __init__(self, path: Path, console: Console, title: str) -> None:
         self._path, self._console, self._title = path, console, title
@@ -77,15 +71,10 @@ class ProgressView:
 
     def _times(self, now: float) -> str:
         """Return elapsed time and what is left at the pace since the first sign of progress."""
-        text = f"{_clock(now - self._started)} elapsed"
+        text = f"{timedelta(seconds=round(now - self._started))} elapsed"
         then, overall = self._last
         begun, start = self._first or self._last
         if _ESTIMABLE <= overall < 1 and overall > start:
-            left = (1 - overall) * (then - begun) / (overall - start) - (now - then)
-            text += f", about {_clock(max(left, 0))} left"
+            left = max((1 - overall) * (then - begun) / (overall - start) - (now - then), 0)
+            text += f", about {timedelta(seconds=round(left))} left"
         return text
-
-
-def _clock(seconds: float) -> str:
-    """Write a duration as hours, minutes and seconds."""
-    return str(datetime.timedelta(seconds=round(seconds)))

@@ -100,9 +100,6 @@ class Schema:
 def read_schema(notebook: Path) -> Schema:
     """Read a notebook's parameters from its source; nothing is executed.
 
-    Args:
-        notebook: An ``.ipynb`` file.
-
     Returns:
         Its schema, the defaults checked against their own types and bounds.
 
@@ -152,10 +149,7 @@ def _parameter(node: ast.stmt, comments: dict[int, str], where: str) -> Paramete
             f"got {ast.unparse(node)!r}"
         )
     name = node.target.id
-    try:
-        default = ast.literal_eval(node.value)
-    except ValueError as error:
-        raise InputError(f"{where}: {name} must be a literal, got {ast.unparse(node.value)!r}; write it out") from error
+    default = _literal(node.value, f"{where}: {name}")
     kind = _kind(node.annotation, f"{where}: {name}")
     if get_origin(kind) is list and default:
         # A sweep over nothing is a mistake unless the author says otherwise, by MinLen(0) or an empty default.
@@ -175,7 +169,10 @@ def _kind(node: ast.expr, where: str) -> Any:
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             return _kind(left, where) | _kind(right, where)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
-            return Literal[_literals(choices, where)]
+            values = _literal(choices, where)
+            values = values if isinstance(values, tuple) else (values,)
+            if all(isinstance(value, str | int) for value in values):
+                return Literal[values]
         case ast.Subscript(value=ast.Name(id="list"), slice=item):
             return types.GenericAlias(list, (_kind(item, where),))
         case ast.Subscript(value=ast.Name(id="tuple"), slice=items):
@@ -188,23 +185,19 @@ def _kind(node: ast.expr, where: str) -> Any:
     raise InputError(f"{where} must have a type out of {_ALLOWED}, got {ast.unparse(node)!r}")
 
 
-def _literals(node: ast.expr, where: str) -> tuple[Any, ...]:
-    """Read the choices of a Literal."""
-    choices = node.elts if isinstance(node, ast.Tuple) else [node]
-    values = tuple(choice.value if isinstance(choice, ast.Constant) else None for choice in choices)
-    if all(isinstance(value, str | int) for value in values):
-        return values
-    raise InputError(f"{where} must choose between strings, integers and booleans, got {ast.unparse(node)!r}")
+def _literal(node: ast.expr, where: str) -> Any:
+    """Return what a literal says."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError as error:
+        raise InputError(f"{where} must be a literal, got {ast.unparse(node)!r}; write it out") from error
 
 
 def _bound(node: ast.expr, where: str) -> Any:
     """Read a bound such as ``Ge(1)`` or ``Gt(-0.5)``."""
     match node:
-        case ast.Call(func=ast.Name(id=name), args=[ast.Constant() | ast.UnaryOp() as number], keywords=[]):
-            try:
-                value = ast.literal_eval(number)
-            except ValueError:
-                value = None
-            if name in _BOUNDS and is_number(value):
+        case ast.Call(func=ast.Name(id=name), args=[number], keywords=[]) if name in _BOUNDS:
+            value = _literal(number, where)
+            if is_number(value):
                 return getattr(annotated_types, name)(value)
     raise InputError(f"{where} must have bounds out of {', '.join(_BOUNDS)} with one number, got {ast.unparse(node)!r}")

@@ -63,21 +63,7 @@ def profiles(schema: Schema) -> dict[str, dict[str, Any]]:
 def resolve(
     notebook: Path, *, profile: str, file: Path | None, assignments: list[str], seed: int | None = None
 ) -> dict[str, Any]:
-    """Put a run's parameters together: defaults, then profile, file, ``-p``, seed; each checked by itself.
-
-    Args:
-        notebook: The study.
-        profile: Name of a profile.
-        file: A YAML or JSON file of values.
-        assignments: ``name=value`` texts.
-        seed: Value of the parameter ``seed``.
-
-    Returns:
-        A checked value for every parameter.
-
-    Raises:
-        InputError: If anything is unknown, of the wrong type or out of bounds.
-    """
+    """Return a checked value for every parameter: defaults, then profile, file, ``-p``, seed; or raise InputError."""
     schema = read_schema(notebook)
     known = profiles(schema)
     if profile not in known:
