@@ -51,7 +51,7 @@ def test_a_study_from_command_to_page(tmp_path, notebook, command):
         assert str(folder / name) in done.stdout
     record = json.loads((folder / "run.json").read_text())
     assert (record["status"], record["profile"], record["parameters"]["a"]) == ("done", "laptop", 3)
-    assert record["workers"] == "2"
+    assert record["workers"] == 2
     assert record["versions"]["torch"].startswith("2.")
     assert last_verdicts(tmp_path / "out", "demo") == ["fails", "illustration"]
     _check_page(folder / "page.html", tmp_path / "out" / "plotly.min.js")

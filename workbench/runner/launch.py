@@ -29,7 +29,14 @@ def launch(
     """
     # What is not asked for is left to the sweep: one process for each core.
     asked = os.environ.get("WORKBENCH_WORKERS", "") if workers is None else str(workers)
-    run = Run.start(out, notebook.stem, parameters, notebook=str(notebook), profile=profile, workers=asked or None)
+    run = Run.start(
+        out,
+        notebook.stem,
+        parameters,
+        notebook=str(notebook),
+        profile=profile,
+        workers=int(asked) if asked.isdigit() else None,
+    )
     with ProgressView(run.folder / "progress.jsonl", Console(stderr=True), notebook.stem) as view:
         outcome = execute(
             notebook,
