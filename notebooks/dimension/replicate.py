@@ -51,11 +51,6 @@ def objective_of(network: str, images: Dataset, seed: int, device: str = "cpu") 
     return Supervised(build(network, images, seed), images.train, images.validation, images.test, device=device)
 
 
-def n_parameters(network: str, images: Dataset) -> int:
-    """Return D of a network on a dataset."""
-    return sum(p.numel() for p in build(network, images, 0).parameters())
-
-
 def train_replicate(
     dataset: str,
     n_train: int | None,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import intrinsic_dimension as study
+import measure
 import numpy as np
 import pytest
 import replicate
@@ -28,6 +29,12 @@ SETTINGS = {
     "n_epochs": 20,
     "batch_size": 64,
     "device": "cpu",
+    "widths": [30, 60],
+    "projection": "hashed",
+    "compared_projections": ["dense"],
+    "n_toy_seeds": 1,
+    "cartpole_dims": [4],
+    "cartpole_seeds": [0],
 }
 TRIAL = {"dataset": "digits", "n_train": 200, "control": "none", "network": "mlp-10", "kind": "hashed", "n_epochs": 2}
 TRIAL |= {
@@ -50,9 +57,9 @@ def test_the_toy_is_solved_at_ten_and_not_at_nine(kind):
 
 
 def test_projection_families_agree_within_their_intervals(tmp_path):
-    settings = study.Settings(**SETTINGS)
-    arms = [study.Arm("mlp-30", kind) for kind in ("dense", "sparse", "hashed", "fastfood")]
-    measured = study.measure_arms(arms, settings, Sweep(tmp_path, workers=1))
+    settings = measure.Settings(**SETTINGS)
+    arms = [measure.Arm("mlp-30", kind) for kind in ("dense", "sparse", "hashed", "fastfood")]
+    measured = measure.measure_arms(settings, Sweep(tmp_path, workers=1), arms=arms).values()
     ends = [(m.local.low, m.local.high) for m in measured]
     assert max(low for low, _ in ends) <= min(high for _, high in ends)
     for m in measured:
@@ -111,10 +118,11 @@ def test_baseline_and_subspaces_have_the_same_budget(tmp_path, monkeypatch, desi
             })
         return {"D": 1, "runs": runs}
 
-    monkeypatch.setattr(study, "train_replicate", record)
+    monkeypatch.setattr(measure, "train_replicate", record)
     record.__module__, record.__qualname__ = "replicate", "record"
     options = SETTINGS | {"design": design, "learning_rate": learning_rate, "subspace_dims": [20, 100, 1000]}
-    measured = study.measure_arms([study.Arm("mlp-30", "hashed")], study.Settings(**options), Sweep(tmp_path, 1))[0]
+    arm = measure.Arm("mlp-30", "hashed")
+    measured = measure.measure_arms(measure.Settings(**options), Sweep(tmp_path, 1), arms=[arm])[arm]
     budgets = {
         kind: {len(rates) for (k, _), rates in tried.items() if (k == "full") == (kind == "full")}
         for kind in ("full", "P")
@@ -126,9 +134,10 @@ def test_baseline_and_subspaces_have_the_same_budget(tmp_path, monkeypatch, desi
 
 
 def test_a_weighed_solution_reads_back_as_what_was_trained(tmp_path):
-    settings = study.Settings(**SETTINGS | {"n_epochs": 5})
+    settings = measure.Settings(**SETTINGS | {"n_epochs": 5})
     sweep = Sweep(tmp_path / "trials", workers=1)
-    measured = study.measure_arms([study.Arm("mlp-30", "hashed")], settings, sweep)[0]
+    arm = measure.Arm("mlp-30", "hashed")
+    measured = measure.measure_arms(settings, sweep, arms=[arm])[arm]
     files = study.weigh(measured, settings, sweep, tmp_path)
     d = math.ceil(measured.local.value)
     assert files["float32"]["bits"] == 32 * d
@@ -144,6 +153,8 @@ def test_a_weighed_solution_reads_back_as_what_was_trained(tmp_path):
         ({"fraction": 1.5}, r"fraction must be in \(0, 1\], got 1.5"),
         ({"design": "guess"}, "design must be one of search, grid"),
         ({"subspace_dims": []}, "subspace_dims must be a list of different numbers"),
+        ({"compared_projections": ["denes"]}, "projection must be one of dense, sparse"),
+        ({"cartpole_dims": [8, 4]}, "cartpole_dims must rise"),
         ({"seeds": [1, 1]}, "seeds must be a list of different numbers"),
         ({"subspace_dims": [10, 10**6]}, r"subspace_dims must lie in 1..D=3,190, the parameters of mlp-30"),
         ({"subspace_dims": [0, 10]}, r"subspace_dims must lie in 1..D=3,190"),
@@ -151,7 +162,7 @@ def test_a_weighed_solution_reads_back_as_what_was_trained(tmp_path):
 )
 def test_bad_settings_are_refused(options, message):
     with pytest.raises(InputError, match=message):
-        study.check_arms([study.Arm("mlp-30", "hashed")], study.Settings(**SETTINGS | options))
+        measure.Settings(**SETTINGS | options)
 
 
 def run(*arguments, out, **environment):
