@@ -90,14 +90,19 @@ def sweep_ratio(rounds: int) -> None:
 def mnist(learning_rate: str, repeats: int, folder: Path) -> None:
     """Print d_int90 of the MNIST MLP and its CPU time, from nothing, for independent triples of seeds."""
     sys.path.insert(0, str(Path(__file__).parents[2] / "notebooks" / "dimension"))
-    from intrinsic_dimension import Arm, Settings, measure_arms
+    from measure import Arm, Settings, measure_arms
 
-    values = []
+    arm, values = Arm("mlp-200", "hashed"), []
     for repeat in range(repeats):
         seeds = [3 * repeat, 3 * repeat + 1, 3 * repeat + 2]
-        settings = Settings("mnist", None, [50, 2000], seeds, 0.9, "search", learning_rate, 5, BATCH, "cpu")
+        settings = Settings(
+            dataset="mnist", n_train=None, widths=[200], projection="hashed", compared_projections=[],
+            subspace_dims=[50, 2000], design="search", seeds=seeds, fraction=0.9, learning_rate=learning_rate,
+            n_epochs=5, batch_size=BATCH, n_toy_seeds=1, cartpole_dims=[1], cartpole_seeds=[0], device="cpu",
+        )  # fmt: skip
         started = time.process_time()
-        measured = measure_arms([Arm("mlp-200", "hashed")], settings, Sweep(folder / f"{learning_rate}-{repeat}"))[0]
+        sweep = Sweep(folder / f"{learning_rate}-{repeat}", workers=1)
+        measured = measure_arms(settings, sweep, arms=[arm])[arm]
         seconds = time.process_time() - started
         values.append(measured.local.value)
         print(
