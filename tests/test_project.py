@@ -166,6 +166,13 @@ def test_readme_says_what_make_does():
     assert made in [block.strip().splitlines() for block in blocks]
 
 
+def test_readme_example_runs(tmp_path):
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "example.py").write_text(block)
+    done = subprocess.run([sys.executable, tmp_path / "example.py"], capture_output=True, text=True, check=True)
+    assert float(done.stdout) > 0.7  # chance is 0.5
+
+
 def test_torch_build_for_those_without_a_gpu_is_the_pinned_one():
     line = f"torch=={pins()['torch']} --index-url https://download.pytorch.org/whl/cpu"
     assert line in (ROOT / "README.md").read_text()
