@@ -37,15 +37,18 @@ class Hashed(Projection):
         counts[: D % d] += 1
         self.index = torch.from_numpy(index).to(device)
         self.scale = torch.from_numpy(1 / np.sqrt(counts)).to(device, dtype)
-        self._table = torch.zeros(2, d, dtype=dtype, device=device)
+        table = torch.zeros(2 * d, dtype=dtype, device=device)
+        self._table = (table, table[:d], table[d:])  # views made once: making them costs as much as a small product
 
     def apply(self, v: Tensor, out: Tensor) -> Tensor:
         """Write P v into ``out``."""
-        torch.mul(v, self.scale, out=self._table[0])
-        torch.neg(self._table[0], out=self._table[1])
-        return torch.index_select(self._table.view(-1), 0, self.index, out=out)
+        table, plus, minus = self._table
+        torch.mul(v, self.scale, out=plus)
+        torch.neg(plus, out=minus)
+        return torch.index_select(table, 0, self.index, out=out)
 
     def adjoint(self, g: Tensor, out: Tensor) -> Tensor:
         """Write P' g into ``out``."""
-        self._table.zero_().view(-1).scatter_add_(0, self.index, g)
-        return torch.sub(self._table[0], self._table[1], out=out).mul_(self.scale)
+        table, plus, minus = self._table
+        table.zero_().scatter_add_(0, self.index, g)
+        return torch.sub(plus, minus, out=out).mul_(self.scale)
