@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from measure import Arm, Measured, Settings, trial_parameters
 from replicate import coordinates, data, objective_of, train_replicate
 
 from workbench.checkpoints import load_arrays, save_arrays
+from workbench.datasets import published
 from workbench.dimension import intrinsic_dim, spread_ratio
 from workbench.figures import AccuracyCurve, accuracy_curve
 from workbench.statistics import Solved
@@ -52,6 +54,33 @@ def curves_at(measured: Sequence[Measured], fraction: float) -> list[AccuracyCur
     return [
         accuracy_curve(m.arm.network, m.runs, m.baseline, intrinsic_dim(m.runs, m.baseline, fraction)) for m in measured
     ]
+
+
+def beside_published(settings: Settings, measured: Mapping[Arm, Measured]) -> pd.DataFrame:
+    """Set the authors' values for MNIST, plain and with permuted pixels, beside this run's.
+
+    Args:
+        settings: Say which arms compare.
+        measured: All arms.
+
+    Returns:
+        A row a published value: where it stands, and this run's at both thresholds.
+    """
+    permuted_mlp, permuted_lenet, _ = settings.controls
+    arms = {("MNIST", "FC"): settings.middle, ("MNIST", "LeNet"): settings.main[-1]}
+    arms |= {("MNIST-PP", "FC"): permuted_mlp, ("MNIST-PP", "LeNet"): permuted_lenet}
+    rows = []
+    for row in published("li2018"):
+        arm = arms.get((str(row["dataset"]), str(row["network"])))
+        if arm is not None:
+            ours = {
+                f"ours on {settings.dataset}": str(measured[arm].local),
+                "at 0.9 absolute": str(measured[arm].absolute),
+            }
+            printed = {"network": row["network"], "D": row["D"], "published": row["d_int90"]}
+            places = {"threshold": row["threshold"], "place": f"{row['place']}; {row['source']}"}
+            rows.append({"": row["dataset"], **printed, **ours, **places})
+    return pd.DataFrame(rows).set_index("")
 
 
 def judge(
