@@ -223,6 +223,10 @@ def test_groups_that_disagree_are_refused():
         train_group(objective, maps, [Recipe(5), Recipe(6)], 0)
     with pytest.raises(InputError, match="must be one a coordinate map"):
         train_group(objective, maps, [Recipe(5)], 0)
+    with pytest.raises(InputError, match="eval_splits must be one of train, validation, got 'test'"):
+        train(objective, maps[0], Recipe(5, eval_every_steps=1), 0, eval_splits=("test",))
+    with pytest.raises(InputError, match="eval_splits must hold 'validation' for early stopping"):
+        train(objective, maps[0], Recipe(5, eval_every_steps=1, patience=1), 0, eval_splits=("train",))
     with pytest.raises(InputError, match="coordinates must map to D="):
         train(objective, Full(torch.zeros(3)), Recipe(5), 0)
 

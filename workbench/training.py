@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.checkpoints import load_arrays, save_arrays
-from workbench.errors import require
+from workbench.errors import require, require_choice
 from workbench.layout import Point
 from workbench.recipes import Recipe
 from workbench.seeds import key
@@ -96,6 +96,11 @@ def train_group(
     require(alike, "recipes", "must agree in all but lr within a group", recipes)
     for c in coordinates:
         require(c.D == objective.D, "coordinates", f"must map to D={objective.D}", c.D)
+    if recipes[0].eval_every_steps is not None:
+        for split in eval_splits:
+            require_choice("eval_splits", split, tuple(objective.splits))
+        watched = recipes[0].patience is None or "validation" in eval_splits
+        require(watched, "eval_splits", "must hold 'validation' for early stopping", tuple(eval_splits))
     group = _Group(objective, coordinates, recipes, seed, tuple(eval_splits))
     if checkpoint is not None and checkpoint.exists():
         group.load(checkpoint)
@@ -141,7 +146,7 @@ class _Group:
         self.active = list(range(len(recipes)))
         self.outcomes: list[Any] = ["finished"] * len(recipes)
         self.taken = [self.recipe.n_steps] * len(recipes)
-        self.losses = torch.full((len(recipes), self.recipe.n_steps), math.nan, device=objective.device)
+        self.losses = self.phis[0].new_full((len(recipes), self.recipe.n_steps), math.nan, requires_grad=False)
         self.evaluations: list[list[dict[str, Any]]] = [[] for _ in recipes]
         self.best: list[_Best | None] = [None] * len(recipes)
 
@@ -212,7 +217,6 @@ class _Group:
                 self._watch(k)
 
     def _watch(self, k: int) -> None:
-        require("validation" in self.splits, "eval_splits", "must hold 'validation' for early stopping", self.splits)
         loss = [e["loss"] for e in self.evaluations[k] if e["split"] == "validation"][-1]
         best = self.best[k]
         if best is None or loss < best.loss:
