@@ -2,6 +2,10 @@
 
 import json
 import random
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -241,3 +245,47 @@ def test_the_matched_rate_moves_theta_as_far_at_every_d():
     ]:
         with pytest.raises(InputError, match=message):
             matched_learning_rate(d, 10, base)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+
+import torch
+
+from workbench import models
+from workbench.coordinates import Subspace, projection
+from workbench.objective import Supervised
+from workbench.recipes import Recipe
+from workbench.training import train
+
+g = torch.Generator().manual_seed(0)
+x = torch.randn(200, 50, generator=g)
+objective = Supervised(models.mlp([50, 300, 3]), (x, x[:, :3].argmax(1)))
+subspace = Subspace(objective.theta_0, projection("hashed", objective.D, 100, 0))
+torch.set_num_threads(1)
+recipe = Recipe(2000, 0.02, batch_size=32)
+history = train(objective, subspace, recipe, 0, checkpoint=Path(sys.argv[1]), checkpoint_every_steps=50)
+print(history.phi.numpy().tobytes().hex())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_process_killed_while_training_resumes_bitwise(tmp_path):
+    """A real kill -9 at whatever moment it hits; whole steps of 50 are on disk, and the end is the same."""
+    script = tmp_path / "run.py"
+    script.write_text(SCRIPT)
+
+    def start(name):
+        return subprocess.Popen([sys.executable, script, tmp_path / name], stdout=subprocess.PIPE, text=True)
+
+    with start("whole.npz") as whole, start("killed.npz") as killed:
+        while killed.poll() is None and not (tmp_path / "killed.npz").exists():
+            time.sleep(0.01)
+        killed.kill()
+        expected = whole.communicate()[0]
+    assert killed.returncode == -signal.SIGKILL
+    with start("killed.npz") as resumed:
+        assert resumed.communicate()[0] == expected != ""
+    leftovers = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert len(leftovers) <= 1  # at most the temporary file the kill interrupted

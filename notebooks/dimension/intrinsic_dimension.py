@@ -86,7 +86,7 @@ def beside_published(settings: Settings, measured: Mapping[Arm, Measured]) -> pd
 def judge(
     study: Study, settings: Settings, toy: Sequence[int | None], measured: Mapping[Arm, Measured], pole: Solved
 ) -> None:
-    """Judge every claim by its rule.
+    """Judge every claim by its rule; a run that does not meet what the rule asks for decides nothing.
 
     Args:
         study: Keeps the findings.
@@ -96,55 +96,60 @@ def judge(
         pole: CartPole's smallest solved dimension.
     """
     n, exact = len(toy), sum(d == 10 for d in toy)
-    _count(study, "toy", exact, exact >= 9, n, 10, f"of {n} seeds", f"d_int of each seed: {list(toy)}")
-    middle = measured[settings.middle]
-    _interval(
-        study,
-        "mnist",
-        *middle.finding,
-        375,
-        1500,
-        settings,
-        "dimensions",
-        f"{middle.arm.network}; at accuracy 0.9: {middle.absolute}",
-    )
+    asked = {"10 seeds": n >= 10}
+    _count(study, "toy", exact, exact >= 0.9 * n, asked, n, f"of {n} seeds", f"d_int of each seed: {list(toy)}")
+
+    middle, n = measured[settings.middle], len(settings.seeds)
+    at_90 = {"fraction 0.9": settings.fraction == 0.9}
+    asked = at_90 | {"2 x 200 units": middle.arm.network == "mlp-200"}
+    detail = f"{middle.arm.network}; at accuracy 0.9: {middle.absolute}"
+    _interval(study, "mnist", *middle.finding, (375, 1500), asked, n, "dimensions", detail)
+
     across = [measured[arm] for arm in settings.main[:-1]]
-    ratio, *ends = spread_ratio([m.local for m in across])
+    ratio, low, high = spread_ratio([m.local for m in across])
+    ends = None if low is None or high is None else (low, high)
     varied = max(m.D for m in across) / min(m.D for m in across)
-    known = None if None in ends or varied < 10 else ends
-    _interval(study, "widths", ratio, known, None, 2, settings, "", f"D varies {varied:.0f}-fold")
-    least = math.inf if pole.value is None else pole.value
+    asked = at_90 | {"D varying tenfold": varied >= 10}
+    _interval(study, "widths", ratio, ends, (None, 2), asked, n, "", f"D varies {varied:.0f}-fold")
+
+    n, least = len(settings.cartpole_seeds), math.inf if pole.value is None else pole.value
     detail = f"d solved: {pole.text}; seeds solved at each d: {list(pole.counts)}"
-    _count(study, "cartpole", least, least <= 15, len(settings.cartpole_seeds), 5, "dimensions", detail)
+    _count(study, "cartpole", least, least <= 15, {"5 seeds": n >= 5}, n, "dimensions", detail)
 
 
-def _count(study: Study, claim: str, value: float, holds: bool, n: int, needed: int, unit: str, detail: str) -> None:
-    """Judge a rule that counts seeds: with fewer than it asks for, nothing is decided."""
-    detail += f"; the rule asks for {needed} seeds" if n < needed else ""
-    verdict = "inconclusive" if n < needed else "holds" if holds else "fails"
-    study.judge(claim, value=value, interval=None, n=n, unit=unit, verdict=verdict, detail=detail)
+def _unmet(asked: Mapping[str, bool]) -> str:
+    """Say which of a rule's conditions a run does not meet."""
+    missing = ", ".join(name for name, met in asked.items() if not met)
+    return f"; the rule asks for {missing}" if missing else ""
+
+
+def _count(
+    study: Study, claim: str, value: float, holds: bool, asked: Mapping[str, bool], n: int, unit: str, detail: str
+) -> None:
+    """Judge a rule that counts seeds."""
+    unmet = _unmet(asked)
+    verdict = "inconclusive" if unmet else "holds" if holds else "fails"
+    study.judge(claim, value=value, interval=None, n=n, unit=unit, verdict=verdict, detail=detail + unmet)
 
 
 def _interval(
     study: Study,
     claim: str,
     value: float,
-    interval: Sequence[float] | None,
-    low: float | None,
-    high: float,
-    settings: Settings,
+    ends: tuple[float, float] | None,
+    bounds: tuple[float | None, float],
+    asked: Mapping[str, bool],
+    n: int,
     unit: str,
     detail: str,
 ) -> None:
-    """Judge a rule by an interval; where that crosses an end, say how many seeds would decide."""
-    n, ends = len(settings.seeds), None if interval is None else (interval[0], interval[1])
-    verdict = judge_interval(value, ends, low, high)
-    needed = n_to_decide(value, ends, n, low, high) if verdict == "inconclusive" and ends else None
+    """Judge a rule by an interval; where that crosses a bound, say how many seeds would decide."""
+    unmet = _unmet(asked)
+    verdict = "inconclusive" if unmet else judge_interval(value, ends, *bounds)
+    needed = n_to_decide(value, ends, n, *bounds) if verdict == "inconclusive" and ends and not unmet else None
     if needed:
-        detail += (
-            f"; about {needed} seeds would decide" if needed <= 100 else "; over 100 seeds would be needed to decide"
-        )
-    study.judge(claim, value=value, interval=ends, n=n, unit=unit, verdict=verdict, detail=detail)
+        detail += f"; about {needed} seeds would decide" if needed <= 100 else "; over 100 seeds would be needed"
+    study.judge(claim, value=value, interval=ends, n=n, unit=unit, verdict=verdict, detail=detail + unmet)
 
 
 def weigh(measured: Measured, settings: Settings, sweep: Sweep, folder: Path) -> dict[str, dict[str, float]]:

@@ -15,7 +15,9 @@ import torch
 import toy
 
 from workbench.datasets import Dataset, Split
+from workbench.dimension import Runs, both_thresholds
 from workbench.errors import InputError
+from workbench.statistics import smallest_solved
 from workbench.sweeps import Sweep
 
 SETTINGS = {
@@ -163,6 +165,63 @@ def test_a_weighed_solution_reads_back_as_what_was_trained(tmp_path):
 def test_bad_settings_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         measure.Settings(**SETTINGS | options)
+
+
+class Kept:
+    """Stands in for a study: keeps what was judged."""
+
+    def __init__(self):
+        self.said = {}
+
+    def judge(self, claim, *, verdict, detail, **_):
+        self.said[claim] = (verdict, detail)
+
+
+def judged(toy_found, d_of_width, pole, sd=0.001, **options):
+    """Judge made-up runs whose accuracy crosses 0.9 of the baseline at a given d for each width."""
+    settings = measure.Settings(**SETTINGS | {"widths": [40, 200], "cartpole_seeds": [0, 1, 2, 3, 4]} | options)
+    measured = {}
+    for arm in settings.main:
+        truth = d_of_width[int(arm.network.removeprefix("mlp-"))] if arm.network != "lenet" else 300
+        dims, seeds = np.repeat([truth // 2, truth, 2 * truth], 3), np.tile([0, 1, 2], 3)
+        noise = sd * np.random.default_rng(0).standard_normal(9)
+        D = settings.n_parameters(arm.network)
+        runs = Runs(dims, seeds, 0.9 * 0.98 + 0.05 * np.log2(dims / truth) + noise)
+        baseline = Runs(np.full(3, D), np.arange(3), 0.98 + sd * np.array([-1.0, 0, 1]))
+        measured[arm] = measure.Measured(arm, D, runs, baseline, *both_thresholds(runs, baseline), (1.0, 1.0), 0.0)
+    kept = Kept()
+    study.judge(kept, settings, toy_found, measured, smallest_solved([2, 16, 20], pole, 4))
+    return kept.said
+
+
+def test_every_verdict_can_hold_and_can_fail():
+    ten, solved = [10] * 10, [[False] * 5, [True] * 5, [True] * 5]
+    at_2 = [[True] * 5, *solved[1:]]
+    good = judged(ten, {40: 700, 200: 750}, at_2)
+    assert {name: verdict for name, (verdict, _) in good.items()} == dict.fromkeys(good, "holds")
+    bad = judged([10] * 8 + [9, 11], {40: 600, 200: 3000}, solved)
+    assert {name: verdict for name, (verdict, _) in bad.items()} == dict.fromkeys(bad, "fails")
+
+
+def test_a_run_that_does_not_meet_a_rules_conditions_decides_nothing():
+    at_2 = [[True] * 5, [True] * 5, [True] * 5]
+    said = judged([10] * 9, {40: 700, 200: 750}, at_2, fraction=0.8)
+    assert said["toy"] == (
+        "inconclusive",
+        "d_int of each seed: [10, 10, 10, 10, 10, 10, 10, 10, 10]; the rule asks for 10 seeds",
+    )
+    assert said["mnist"][0] == said["widths"][0] == "inconclusive"
+    assert said["mnist"][1].endswith("the rule asks for fraction 0.9")
+    said = judged([10] * 10, {150: 700, 160: 750}, at_2, widths=[150, 160])
+    assert said["mnist"][1].endswith("the rule asks for 2 x 200 units")
+    assert said["widths"][1].endswith("the rule asks for D varying tenfold")
+
+
+def test_an_interval_across_the_bound_is_inconclusive_and_says_how_many_seeds_would_decide():
+    at_2 = [[True] * 5, [True] * 5, [True] * 5]
+    verdict, detail = judged([10] * 10, {40: 500, 200: 850}, at_2, sd=0.012)["widths"]
+    assert verdict == "inconclusive"
+    assert "seeds would" in detail
 
 
 def run(*arguments, out, **environment):
