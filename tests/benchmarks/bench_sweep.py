@@ -8,6 +8,7 @@ import argparse
 import platform
 import sys
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -41,17 +42,32 @@ def plain_step(x: torch.Tensor, y: torch.Tensor) -> float:
     return (time.process_time() - started) / N_STEPS
 
 
-def floor() -> tuple[float, float]:
-    """Return the FLOPs of one step of the MLP's forward and backward pass, and this core's best rate for them."""
-    fan = [a * b for a, b in pairwise(WIDTHS)]
-    flops = 2 * BATCH * (3 * sum(fan) - fan[0])  # no gradient of the inputs is needed
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+def best_seconds(work: Callable[[], object]) -> float:
+    """Return the least CPU time of some repeats."""
     best = float("inf")
     for _ in range(20):
         started = time.process_time()
-        a @ b
+        work()
         best = min(best, time.process_time() - started)
-    return flops, 2 * 1024**3 / best
+    return best
+
+
+def floors() -> tuple[float, float]:
+    """Return the least seconds of a step by its FLOPs and by its bytes, at this core's best measured rates.
+
+    FLOPs: the matrix products of forward and backward pass, without the gradient of the inputs. Bytes of a hashed
+    step: the index twice, theta_0 once, theta written once and read twice, the gradient written and read once.
+    """
+    fan = [a * b for a, b in pairwise(WIDTHS)]
+    flops, D = 2 * BATCH * (3 * sum(fan) - fan[0]), sum(fan) + sum(WIDTHS[1:])
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    flop_rate = 2 * 1024**3 / best_seconds(lambda: a @ b)
+    source, target = torch.zeros(16 * 2**20), torch.zeros(16 * 2**20)  # 64 MB each: larger than any cache here
+    byte_rate = 2 * source.nbytes / best_seconds(lambda: target.copy_(source))
+    n_bytes = D * (2 * 8 + 4 * (1 + 3 + 2))
+    print(f"{flops / 1e6:.1f} MFLOP at {flop_rate / 1e9:.0f} GFLOP/s")
+    print(f"{n_bytes / 1e6:.1f} MB at {byte_rate / 1e9:.0f} GB/s")
+    return flops / flop_rate, n_bytes / byte_rate
 
 
 def sweep_ratio(rounds: int) -> None:
@@ -75,11 +91,10 @@ def sweep_ratio(rounds: int) -> None:
     for _ in range(rounds):
         for name, arm in arms.items():
             times[name].append(arm())
-    flops, rate = floor()
+    by_flops, by_bytes = floors()
     plain = np.median(times["plain"])
     print(
-        f"plain step {1e3 * plain:.2f} ms; FLOP floor {flops / 1e6:.1f} MFLOP at {rate / 1e9:.0f} GFLOP/s"
-        f" = {flops / rate / plain:.2f} of it"
+        f"plain step {1e3 * plain:.2f} ms; floor by FLOPs {by_flops / plain:.2f}, by bytes {by_bytes / plain:.2f} of it"
     )
     for name, values in times.items():
         ratios = np.array(values) / np.array(times["plain"])
