@@ -80,7 +80,7 @@ def beside_published(settings: Settings, measured: Mapping[Arm, Measured]) -> pd
             printed = {"network": row["network"], "D": row["D"], "published": row["d_int90"]}
             places = {"threshold": row["threshold"], "place": f"{row['place']}; {row['source']}"}
             rows.append({"": row["dataset"], **printed, **ours, **places})
-    return pd.DataFrame(rows).set_index("")
+    return pd.DataFrame(rows).set_index("").rename_axis(None)
 
 
 def judge(

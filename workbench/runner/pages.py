@@ -29,7 +29,7 @@ table{border-collapse:collapse;margin:1em 0;border:0}
 th,td{text-align:left;padding:.35em 1em .35em 0;vertical-align:top}
 main th,main td{border:0;border-bottom:1px solid #ddd} .dataframe{font-size:90%}
 main table.dataframe tr th{text-align:left;vertical-align:top!important}
-main table.dataframe tbody th{color:#888;font-weight:400}
+main table.dataframe tbody th{color:#888;font-weight:400;white-space:nowrap}
 main table.dataframe .number{text-align:right;white-space:nowrap}
 img,svg{max-width:100%} .output_area{overflow-x:auto} .prompt,.anchor-link{display:none}
 .status{font-size:1.3em} .error{border-left:4px solid #D55E00;padding-left:1em;color:#8a2f00}
