@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SubsetRandomSampler, TensorDataset
 
 from workbench import models
 from workbench.errors import InputError
@@ -181,6 +181,77 @@ def test_a_custom_loss_is_per_example():
     assert objective.loss(plain.theta_0) == pytest.approx(plain.loss(plain.theta_0))
 
 
+def test_targets_and_outputs_of_unlike_shapes_never_broadcast():
+    x, y = data(30)
+    column, plain = Supervised(models.mlp([6, 3]), (x, y[:, None])), Supervised(models.mlp([6, 3]), (x, y))
+    assert column.evaluate(column.theta_0, "train").metric == plain.evaluate(plain.theta_0, "train").metric
+    line = Supervised(nn.Linear(6, 1), (x, torch.ones(30, 3)), loss="squared_error")
+    with pytest.raises(RuntimeError, match="invalid for input of size 30"):
+        line.loss(line.theta_0)
+    single = Supervised(nn.Linear(6, 1), (x, y.float()), loss="squared_error", metric="accuracy")
+    with pytest.raises(InputError, match=r"metric of accuracy needs one output per class, got \(30, 1\)"):
+        single.evaluate(single.theta_0, "train")
+
+
+def test_a_loss_that_is_already_averaged_is_refused():
+    objective = Supervised(models.mlp([6, 3]), data(), loss=F.cross_entropy)
+    theta = objective.theta_0
+    for measure in (objective.loss, objective.gradient, objective):
+        with pytest.raises(InputError, match=r"loss must return one value per example, got \(\)"):
+            measure(theta)
+    with pytest.raises(InputError, match="loss must return one value per example"):
+        objective.backward(*objective.train_batch(None))
+
+
+def test_statistics_are_recalibrated_on_chunks_of_equal_size():
+    network, (x, y) = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 3)), data(31)
+    objective = Supervised(network, (x, y), chunk_size=30, dtype=torch.float64)  # no chunk of a single example
+    point = objective.recalibrated(objective.theta_0)
+    halves = torch.stack([part.double().mean(0) for part in (x[:16], x[16:])])
+    torch.testing.assert_close(point.buffers["0.running_mean"], halves.mean(0))
+    one = Supervised(network, (x[:1], y[:1]))
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        one.recalibrated(one.theta_0)
+    assert one.model[0].momentum == network[0].momentum  # a failure changes nothing either
+
+
+class Counter(nn.Module):
+    """Replaces its buffer instead of writing to it; one layer is never used."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused = nn.Linear(6, 3), nn.Linear(2, 2)
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x):
+        self.calls = self.calls + 1
+        return self.used(x)
+
+
+def test_replaced_buffers_are_followed_and_unused_parameters_have_no_gradient():
+    objective = Supervised(Counter(), data())
+    objective.backward(*objective.train_batch(None))
+    assert objective.buffers()["calls"] == 1
+    objective.loss(objective.theta_0)
+    assert objective.buffers()["calls"] == 1
+    assert objective.grad[:21].any()
+    assert not objective.grad[21:].any()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sampler": SubsetRandomSampler([0, 1])},
+        {"sampler": RandomSampler(range(12), replacement=True)},
+        {"batch_size": None},
+    ],
+)
+def test_a_dataloader_whose_sampler_chooses_examples_is_refused(options):
+    loader = DataLoader(TensorDataset(*data(12)), **options)
+    with pytest.raises(InputError, match=r"data must not have a sampler of its own, got .*; select examples with"):
+        Supervised(models.mlp([6, 3]), loader)
+
+
 def test_bad_arguments_are_refused():
     network, good = models.mlp([6, 3]), data()
     with pytest.raises(InputError, match="loss must be one of cross_entropy, squared_error, got 'hinge'"):
@@ -189,6 +260,9 @@ def test_bad_arguments_are_refused():
         Supervised(network, (good[0], good[1][:3]))
     with pytest.raises(InputError, match=r"theta must have shape \(21,\), got \(3,\)"):
         Supervised(network, good).set_point(torch.zeros(3))
+    objective = Supervised(network, good)
+    with pytest.raises(InputError, match="theta must have shape"):
+        objective.set_point(objective.theta[:3])
     with pytest.raises(InputError, match="split must be one of train, got 'test'"):
         Supervised(network, good).loss(torch.zeros(21), "test")
     with pytest.raises(InputError, match="batch_stats must be one of"):

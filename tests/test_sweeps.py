@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ def trials(tmp_path, monkeypatch):
         "    if not Path(flag).exists():\n        Path(flag).touch()\n        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return 'survived'\n"
         "def poison():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "def nap_or_die(x):\n    import time\n    time.sleep(0.3)\n    return x if x else poison()\n"
+        "def unkeepable(x):\n    return {0: object(), 1: 'kept'}[x] if x < 2 else os.sys.exit(3)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     import some_trials
@@ -72,6 +75,31 @@ def test_a_killed_worker_loses_nothing(trials, tmp_path):
         with pytest.raises(TrialError, match="1 of 1 trials failed"):
             sweep.map(trials.poison, [{}])
         assert sweep.map(trials.double, [{"x": 9, "log": str(tmp_path / "log")}])[0].result["y"] == 18
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_poisoned_trial_takes_no_other_with_it(trials, tmp_path):
+    with Sweep(tmp_path / "kept", 2) as sweep:
+        with pytest.raises(TrialError, match=r"1 of 6 trials failed.*\n.*'x': 0"):
+            sweep.map(trials.nap_or_die, [{"x": x} for x in range(6)])
+        assert [t.cached for t in sweep.map(trials.nap_or_die, [{"x": x} for x in range(1, 6)])] == [True] * 5
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_result_that_cannot_be_kept_or_an_exit_is_one_failure(trials, tmp_path, workers):
+    with Sweep(tmp_path / "kept", workers) as sweep, pytest.raises(TrialError, match="2 of 3 trials failed"):
+        sweep.map(trials.unkeepable, [{"x": x} for x in (0, 2, 1)])
+    assert len(list((tmp_path / "kept").glob("*.json"))) == 1
+
+
+def test_threads_share_the_workers(trials, tmp_path):
+    def jobs(n):
+        return [{"x": 10 * n + k, "log": str(tmp_path / "log")} for k in range(3)]
+
+    with Sweep(tmp_path / "kept", 2) as sweep, ThreadPoolExecutor(5) as threads:
+        found = list(threads.map(lambda n: sweep.map(trials.double, jobs(n)), range(5)))
+    assert [[t.result["y"] for t in part] for part in found] == [[20 * n, 20 * n + 2, 20 * n + 4] for n in range(5)]
+    assert len(sweep.keys) == len(set(sweep.keys)) == 15
 
 
 def test_the_key_follows_what_decides_the_result(trials, tmp_path):

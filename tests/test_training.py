@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 from workbench import models
 from workbench.checkpoints import load_arrays, save_arrays
@@ -135,6 +136,12 @@ def test_a_checkpoint_of_another_run_or_a_broken_one_is_refused(tmp_path):
     train(objective, subspace(objective, 4), Recipe(10), 0, checkpoint=path, checkpoint_every_steps=5)
     with pytest.raises(InputError, match="must come from the same maps, recipes and seed"):
         train(objective, subspace(objective, 4), Recipe(10), 1, checkpoint=path)
+    other = Subspace(objective.theta_0, projection("dense", objective.D, 4, 0))
+    for coordinates in (subspace(objective, 4, seed=1), other):
+        with pytest.raises(InputError, match="must come from the same maps"):
+            train(objective, coordinates, Recipe(10), 0, checkpoint=path)
+    with pytest.raises(InputError, match="checkpoint_every_steps must be a whole number, at least 1, got 0"):
+        train(objective, subspace(objective, 4), Recipe(10), 0, checkpoint_every_steps=0)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DataError, match=r"state\.npz must be a checkpoint of arrays.*delete it"):
         train(objective, subspace(objective, 4), Recipe(10), 0, checkpoint=path)
@@ -161,6 +168,60 @@ def test_divergence_is_an_outcome_and_the_others_go_on():
     assert np.isfinite(wild.losses[:-1]).all()
     assert tame.outcome == "finished"
     assert np.isfinite(tame.losses).all()
+
+
+def test_early_stopping_does_not_hide_divergence():
+    objective = make()
+    recipe = Recipe(80, 1e30, "sgd", eval_every_steps=3, patience=2)
+    assert train(objective, Full(objective.theta_0), recipe, seed=0).outcome == "diverged"
+
+
+def test_a_last_step_that_diverges_is_noticed():
+    objective = make()
+    history = train(objective, Full(objective.theta_0), Recipe(1, 1e39, "sgd", schedule="constant"), seed=0)
+    assert np.isfinite(history.losses).all()
+    assert history.outcome == "diverged"
+
+
+def test_the_objective_ends_at_the_point_of_the_history():
+    objective = make(nn.Sequential(models.mlp([6, 8, 8]), nn.BatchNorm1d(8), nn.Linear(8, 3)))
+    maps = [subspace(objective, d) for d in (4, 20)]
+    last = train_group(objective, maps, [Recipe(12, 0.1, batch_size=8)] * 2, seed=0)[1]
+    point = last.point(maps[1])
+    assert torch.equal(objective.theta, point.theta)
+    assert all(torch.equal(v, point.buffers[k]) for k, v in objective.buffers().items())
+
+
+class Noisy(TensorDataset):
+    """Augments with torch's random numbers, as a user's dataset may."""
+
+    def __getitem__(self, i):
+        x, y = super().__getitem__(i)
+        return x + torch.randn(6), y
+
+
+def test_a_dataset_that_draws_random_numbers_resumes_bitwise(tmp_path):
+    x, y = (t for t in make().splits["train"].batch(None))
+    objective = Supervised(models.mlp([6, 3]), DataLoader(Noisy(x, y)))
+    coordinates, recipe = Full(objective.theta_0), Recipe(20, 0.1, batch_size=8)
+    state, whole = torch.get_rng_state(), train(objective, coordinates, recipe, 0)
+    assert torch.equal(state, torch.get_rng_state())
+    path = tmp_path / "state.npz"
+    train(objective, coordinates, recipe, 0, checkpoint=path, checkpoint_every_steps=13)
+    torch.rand(3)
+    assert torch.equal(train(objective, coordinates, recipe, 0, checkpoint=path).phi, whole.phi)
+
+
+@pytest.mark.parametrize("options", [{}, {"eval_every_steps": 5, "patience": 2, "schedule": "constant"}])
+def test_a_run_that_has_ended_is_taken_up_as_it_ended(tmp_path, options):
+    objective = make(models.mlp([6, 64, 3]))
+    recipe = Recipe(400, 0.05, batch_size=None, **options)
+    settings = {"checkpoint": tmp_path / "state.npz", "checkpoint_every_steps": 5}
+    first = train(objective, Full(objective.theta_0), recipe, 0, **settings)
+    assert first.outcome == ("stopped" if options else "finished")
+    again = train(objective, Full(objective.theta_0), recipe, 0, **settings)
+    assert torch.equal(first.phi, again.phi)
+    assert (first.outcome, first.n_steps, first.evaluations) == (again.outcome, again.n_steps, again.evaluations)
 
 
 def test_early_stopping_returns_the_best_point():

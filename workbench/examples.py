@@ -35,6 +35,7 @@ class Loaded:
 
     def __init__(self, loader: Any, device: torch.device, dtype: torch.dtype) -> None:
         self.dataset, self.collate, self.device, self.dtype = loader.dataset, loader.collate_fn, device, dtype
+        require(len(self.dataset) > 0, "data", "must hold examples", self.dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -55,6 +56,11 @@ def source(data: Any, device: torch.device, dtype: torch.dtype) -> Tensors | Loa
     if isinstance(data, torch.utils.data.DataLoader):
         mappable = hasattr(data.dataset, "__getitem__") and hasattr(data.dataset, "__len__")
         require(mappable, "data", "must be map-style: a length and items by index", type(data.dataset).__name__)
+        # the order is ours, so a sampler that leaves examples out or weights them would be silently undone
+        kinds = [type(sampler).__name__ for sampler in (data.sampler, data.batch_sampler)]
+        plain = kinds[0] in {"SequentialSampler", "RandomSampler"} and kinds[1] == "BatchSampler"
+        rule, remedy = "must not have a sampler of its own", "select examples with torch.utils.data.Subset"
+        require(plain and not getattr(data.sampler, "replacement", False), "data", rule, kinds, remedy)
         return Loaded(data, device, dtype)
     x, y = (data.x, data.y) if hasattr(data, "x") and hasattr(data, "y") else data
     return Tensors(torch.as_tensor(x), torch.as_tensor(y), device, dtype)

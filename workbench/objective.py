@@ -40,7 +40,7 @@ def _cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
 
 def _squared_error(outputs: Tensor, y: Tensor) -> Tensor:
     """Squared error per example, summed over output coordinates."""
-    return (outputs.view(len(y), -1) - y.view(len(y), -1)).square().sum(1)
+    return (outputs.reshape(y.shape) - y).square().reshape(len(y), -1).sum(1)  # unlike shapes must not broadcast
 
 
 _LOSSES: dict[str, Loss] = {"cross_entropy": _cross_entropy, "squared_error": _squared_error}
@@ -107,7 +107,6 @@ class Supervised:
         self.grad = torch.zeros_like(self.theta)
         self._bind()
         self.theta_0 = self.theta.clone()
-        self._buffers = dict(self.model.named_buffers())
         self.buffers_0 = self.buffers()
 
     @property
@@ -125,20 +124,21 @@ class Supervised:
 
     def buffers(self) -> dict[str, Tensor]:
         """Return a copy of the model's buffers as they stand."""
-        return {name: value.clone() for name, value in self._buffers.items()}
+        return {name: value.clone() for name, value in self.model.named_buffers()}
 
     def set_point(self, point: Tensor | Point) -> None:
         """Move the model to theta, shape ``(D,)``, leaving its buffers, or to a point with buffers."""
         theta, buffers = point if isinstance(point, tuple) else (point, {})
+        require(theta.shape == self.theta.shape, "theta", f"must have shape ({self.D},)", tuple(theta.shape))
         if theta.data_ptr() != self.theta.data_ptr():
-            require(theta.shape == self.theta.shape, "theta", f"must have shape ({self.D},)", tuple(theta.shape))
             self.theta.copy_(theta.detach())
         self.set_buffers(buffers)
 
     def set_buffers(self, buffers: Mapping[str, Tensor]) -> None:
         """Copy buffers into the model."""
+        held = dict(self.model.named_buffers()) if buffers else {}  # looked up: a module may replace its buffers
         for name, value in buffers.items():
-            self._buffers[name].copy_(value)
+            held[name].copy_(value)
 
     def module_at(self, point: Tensor | Point) -> nn.Module:
         """Return a plain module of its own at a point, in evaluation mode, to keep or to save."""
@@ -183,7 +183,12 @@ class Supervised:
     def _mean(self, outputs: Tensor, y: Tensor) -> Tensor:
         if self._per_example is _cross_entropy:  # the fused mean is faster and equal
             return F.cross_entropy(outputs.flatten(0, -2), y.flatten())
-        return self._per_example(outputs, y).mean()
+        return self._losses(outputs, y).mean()
+
+    def _losses(self, outputs: Tensor, y: Tensor) -> Tensor:
+        losses = self._per_example(outputs, y)
+        require(losses.shape == y.shape[:1], "loss", "must return one value per example", tuple(losses.shape))
+        return losses
 
     # --- measurements: evaluation mode, everything left as it was --------------------------------------------------
 
@@ -214,11 +219,15 @@ class Supervised:
         self.model.eval()  # dropout stays off: only the norms see batches
         for norm in norms:
             norm.train()
-        with torch.no_grad():
-            for x, _ in self.splits["train"].chunks(self.chunk_size):
-                self.model(x)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        # chunks of equal size: each counts the same, and none is a single example, which has no variance
+        n = len(self.splits["train"])
+        try:
+            with torch.no_grad():
+                for rows in torch.arange(n, device=self.device).tensor_split(-(-n // self.chunk_size)):
+                    self.model(self.splits["train"].batch(rows)[0])
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
 
     def recalibrated(self, theta: Tensor) -> Point:
         """Return the point at theta with normalisation statistics recomputed there on the training split."""
@@ -242,7 +251,7 @@ class Supervised:
     ) -> Tensor:
         """Return each example's loss, shape ``(n,)``, in the order of the data."""
         with self._visit(point, batch_stats):
-            return torch.cat([self._per_example(outputs, y) for outputs, y in self._outputs(split)])
+            return torch.cat([self._losses(outputs, y) for outputs, y in self._outputs(split)])
 
     def loss(self, point: Tensor | Point, split: str = "train", batch_stats: BatchStats = "stored") -> float:
         """Return the mean loss per example of a split."""
@@ -263,11 +272,13 @@ class Supervised:
         with self._visit(point, batch_stats):
             pairs = list(self._outputs(split))
         outputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-        loss = float(self._per_example(outputs, targets).double().mean())
+        loss = float(self._losses(outputs, targets).double().mean())
         if self.metric_name == "r2":
             errors, spread = outputs.flatten() - targets.flatten(), targets.double() - targets.double().mean()
             return Evaluation(loss, float(1 - errors.double().square().sum() / spread.square().sum()), None)
-        correct = (outputs.argmax(-1) == targets).cpu().numpy()
+        many = outputs.ndim > 1 and outputs.shape[-1] > 1
+        require(many, "metric", "of accuracy needs one output per class", tuple(outputs.shape))
+        correct = (outputs.argmax(-1) == targets.view(outputs.shape[:-1])).cpu().numpy()
         return Evaluation(loss, float(correct.mean()), correct if correct.ndim == 1 else None)
 
     def gradient(self, point: Tensor | Point, split: str = "train") -> Tensor:
@@ -276,7 +287,7 @@ class Supervised:
             self.grad.zero_()
             n = len(self.splits[split])
             for outputs, y in self._outputs(split):
-                (self._per_example(outputs, y).sum() / n).backward()
+                (self._losses(outputs, y).sum() / n).backward()
             return self.grad.clone()
 
     def __call__(self, theta: Tensor, split: str = "train") -> Tensor:
@@ -285,5 +296,5 @@ class Supervised:
             n, total = len(self.splits[split]), theta.new_zeros(())
             state = {**self.layout.views(theta), **self.buffers()}
             for x, y in self.splits[split].chunks(self.chunk_size):
-                total = total + self._per_example(torch.func.functional_call(self.model, state, (x,)), y).sum() / n
+                total = total + self._losses(torch.func.functional_call(self.model, state, (x,)), y).sum() / n
             return total

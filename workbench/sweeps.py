@@ -13,11 +13,12 @@ import json
 import multiprocessing
 import multiprocessing.connection
 import os
+import queue
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,10 @@ class Sweep:
         self.directory, self.workers = Path(directory), workers
         self.data_checksum, self.force = data_checksum, force
         self.keys: list[str] = []
-        self._pool: ProcessPoolExecutor | None = None
+        # Pools of one process: a trial that kills its worker breaks nobody else's. None is one not started yet.
+        self._idle: queue.LifoQueue[ProcessPoolExecutor | None] = queue.LifoQueue()
+        for _ in range(workers):
+            self._idle.put(None)
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Sweep":
@@ -83,10 +87,11 @@ class Sweep:
         self.close()
 
     def close(self) -> None:
-        """End the workers; a later call of ``map`` starts new ones."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        """End the workers, once their trials are done; a later call of ``map`` starts new ones."""
+        for pool in [self._idle.get() for _ in range(self.workers)]:
+            if pool is not None:
+                pool.shutdown()
+            self._idle.put(None)
 
     def key(self, function: Callable[..., Any], parameters: Mapping[str, Any]) -> str:
         """Return the name of a trial's file: 32 hexadecimal digits."""
@@ -134,7 +139,7 @@ class Sweep:
         failures = []
         outcomes = self._serial if self.workers == 1 else self._parallel
         for n, (i, outcome) in enumerate(outcomes(function, trials, missing)):
-            if isinstance(outcome, Exception):
+            if isinstance(outcome, BaseException):
                 trace = "".join(traceback.format_exception(outcome))
                 failures.append(f"{name}({dict(trials[i])}):\n{trace}")
             else:
@@ -150,32 +155,35 @@ class Sweep:
         for i in missing:
             try:
                 yield i, _call(function, dict(trials[i]))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 yield i, error
 
     def _parallel(self, function: _Function, trials: _Trials, missing: Sequence[int]) -> _Outcomes:
-        """Yield outcomes as they come; a trial whose worker was killed is tried again on a rebuilt pool."""
-        running = {self._submit(function, trials[i]): (i, 1) for i in missing}
-        while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                i, attempt = running.pop(future)
-                error = future.exception()
-                if isinstance(error, BrokenProcessPool) and attempt < _ATTEMPTS:
-                    running[self._submit(function, trials[i])] = (i, attempt + 1)
-                elif isinstance(error, Exception):
-                    yield i, error
-                else:
-                    yield i, future.result()
+        """Yield outcomes as they come."""
+        threads = ThreadPoolExecutor(self.workers)  # they only wait for their workers
+        try:
+            running = {threads.submit(self._run, function, trials[i]): i for i in missing}
+            for future in as_completed(running):
+                yield running[future], future.result()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
-    def _submit(self, function: _Function, parameters: Mapping[str, Any]) -> "Future[Any]":
-        with self._lock:
-            try:
-                if self._pool is not None:
-                    return self._pool.submit(_call, function, dict(parameters))
-            except BrokenProcessPool:  # the first to notice rebuilds it for all threads
-                pass
-            self._pool = _make_pool(self.workers)
-            return self._pool.submit(_call, function, dict(parameters))
+    def _run(self, function: _Function, parameters: Mapping[str, Any]) -> Any:
+        """Return the outcome of one trial on the next idle worker; it is tried again if its worker was killed."""
+        pool, outcome = self._idle.get(), None
+        try:
+            for _ in range(_ATTEMPTS):
+                pool = pool or _make_worker()
+                try:
+                    return pool.submit(_call, function, dict(parameters)).result()
+                except BrokenProcessPool as error:
+                    pool.shutdown()
+                    pool, outcome = None, error
+            return outcome
+        except (Exception, SystemExit) as error:
+            return error
+        finally:
+            self._idle.put(pool)
 
     def _read(self, key: str) -> Trial | None:
         """Return a trial that is already there; a file that is not whole counts as absent."""
@@ -250,13 +258,13 @@ def _default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _make_pool(workers: int) -> ProcessPoolExecutor:
-    """Return worker processes with one torch thread each: forked from a clean server where there is one."""
+def _make_worker() -> ProcessPoolExecutor:
+    """Return a worker process with one torch thread: forked from a clean server where there is one."""
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(["workbench.training", "workbench.coordinates"])
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker)
 
 
 def _start_worker() -> None:
@@ -285,6 +293,6 @@ def _call(function: Callable[..., Any], parameters: dict[str, Any]) -> tuple[Any
     torch.set_num_threads(1)
     started = time.process_time()
     try:
-        return function(**parameters), time.process_time() - started
+        return plain(function(**parameters)), time.process_time() - started
     finally:
         torch.set_num_threads(threads)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.checkpoints import load_arrays, save_arrays
-from workbench.errors import require, require_choice
+from workbench.errors import is_count, require, require_choice
 from workbench.layout import Point
 from workbench.recipes import Recipe
 from workbench.seeds import key
@@ -101,11 +101,13 @@ def train_group(
             require_choice("eval_splits", split, tuple(objective.splits))
         watched = recipes[0].patience is None or "validation" in eval_splits
         require(watched, "eval_splits", "must hold 'validation' for early stopping", tuple(eval_splits))
+    rule = "must be a whole number, at least 1"
+    require(is_count(checkpoint_every_steps, 1), "checkpoint_every_steps", rule, checkpoint_every_steps)
     group = _Group(objective, coordinates, recipes, seed, tuple(eval_splits))
     if checkpoint is not None and checkpoint.exists():
         group.load(checkpoint)
     started, recipe = time.process_time(), recipes[0]
-    with torch.random.fork_rng(devices=[objective.device] if objective.device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[objective.theta.device] if objective.device.type == "cuda" else []):
         for index in objective.minibatches(seed, recipe.batch_size, group.step):
             if group.step >= recipe.n_steps or not group.active:
                 break
@@ -116,7 +118,9 @@ def train_group(
                 group.save(checkpoint)
             if progress and group.step % _CHECK_EVERY_STEPS == 0:
                 progress(group.step / recipe.n_steps)
-    return group.histories((time.process_time() - started) / len(coordinates))
+    histories = group.histories((time.process_time() - started) / len(coordinates))
+    objective.set_point(histories[-1].point(coordinates[-1]))
+    return histories
 
 
 class _Best(NamedTuple):
@@ -136,7 +140,7 @@ class _Group:
     ) -> None:
         self.objective, self.coordinates, self.recipes, self.splits = objective, coordinates, recipes, splits
         self.recipe, self.step, self.seed = recipes[0], 0, seed
-        self.dropout_key = key(seed, "dropout") % 2**62
+        self.dropout_key, self.data_key = (key(seed, name) % 2**62 for name in ("dropout", "augmentation"))
         self.phis = [nn.Parameter(c.initial()) for c in coordinates]
         self.grads = [torch.zeros_like(phi) for phi in self.phis]
         for phi, grad in zip(self.phis, self.grads, strict=True):
@@ -161,10 +165,11 @@ class _Group:
     def advance(self, index: Tensor | None) -> None:
         """Take one step of every active run on one minibatch."""
         objective = self.objective
+        self._seed_torch(self.data_key)  # a user's dataset may draw random numbers
         x, y = objective.train_batch(index)
         for k in self.active:
             self._stand_at(k)
-            self._seed_dropout()
+            self._seed_torch(self.dropout_key)
             self.losses[k, self.step] = objective.backward(x, y)
             self.coordinates[k].pull(self.phis[k].data, objective.grad, self.grads[k])
             self._keep_buffers(k)
@@ -178,12 +183,12 @@ class _Group:
         if self.step % _CHECK_EVERY_STEPS == 0 or self.step == self.recipe.n_steps:
             self._set_diverged_aside()
 
-    def _seed_dropout(self) -> None:
-        """Make dropout a function of seed and step alone, so that it needs no saved state."""
+    def _seed_torch(self, stream: int) -> None:
+        """Make torch's random numbers a function of stream and step alone, so that they need no saved state."""
         # torch.manual_seed would do, but visits every back end and takes 100 times as long
-        torch.default_generator.manual_seed(self.dropout_key + self.step)
+        torch.default_generator.manual_seed(stream + self.step)
         if self.objective.device.type == "cuda":
-            torch.cuda.manual_seed(self.dropout_key + self.step)
+            torch.cuda.default_generators[self.objective.theta.device.index].manual_seed(stream + self.step)
 
     def _stand_at(self, k: int) -> None:
         self.coordinates[k].push(self.phis[k].data, self.objective.theta)
@@ -205,9 +210,12 @@ class _Group:
         for k in list(self.active):
             if not finite[k].all():
                 self._stop(k, "diverged", start + int(np.argmin(finite[k])) + 1)
+            elif self.step == self.recipe.n_steps and not self.phis[k].isfinite().all():  # no later loss would tell
+                self._stop(k, "diverged", self.step)
 
     def evaluate(self) -> None:
-        """Measure every active run; stop those that ran out of patience."""
+        """Measure every active run that has not diverged; stop those that ran out of patience."""
+        self._set_diverged_aside()
         for k in list(self.active):
             self._stand_at(k)
             for split in self.splits:
@@ -242,7 +250,12 @@ class _Group:
     def _fingerprint(self) -> dict[str, Any]:
         maps = [[type(c).__name__, c.D, c.d] for c in self.coordinates]
         recipes = [asdict(r) for r in self.recipes]
-        return {"schema": 1, "maps": maps, "recipes": recipes, "seed": self.seed, "splits": list(self.splits)}
+        return {"schema": 2, "maps": maps, "recipes": recipes, "seed": self.seed, "splits": list(self.splits)}
+
+    def _places(self) -> list[float]:
+        """Return where each map puts one phi, as one number: it tells maps of equal type and shape apart."""
+        thetas = [c.push(c.initial() + 1, torch.empty_like(self.objective.theta)) for c in self.coordinates]
+        return [float(t.double().cpu() @ torch.arange(len(t)).double().cos()) for t in thetas]
 
     def save(self, path: Path) -> None:
         """Write the whole state to one file, at once or not at all."""
@@ -255,7 +268,7 @@ class _Group:
                 named |= {"best": best.phi, **{f"best_buffer.{n}": v for n, v in best.buffers.items()}}
             arrays |= {f"{k}.{n}": v for n, v in named.items()}
         best_of = [b and [b.loss, b.step] for b in self.best]
-        about = {name: getattr(self, name) for name in _PLAIN_STATE} | {"best": best_of}
+        about = {name: getattr(self, name) for name in _PLAIN_STATE} | {"best": best_of, "places": self._places()}
         save_arrays(path, {n: v.cpu().numpy() for n, v in arrays.items()}, about | {"fingerprint": self._fingerprint()})
 
     def load(self, path: Path) -> None:
@@ -263,6 +276,7 @@ class _Group:
         arrays, about = load_arrays(path)
         remedy = "delete the file or name another"
         same = about.get("fingerprint") == json.loads(json.dumps(self._fingerprint()))
+        same = same and np.allclose(about["places"], self._places(), rtol=1e-3, atol=1e-3)
         require(same, "checkpoint", "must come from the same maps, recipes and seed", str(path), remedy)
         for name in _PLAIN_STATE:
             setattr(self, name, about[name])

@@ -72,6 +72,8 @@ class Settings:
             sorted(self.cartpole_dims) == list(self.cartpole_dims), "cartpole_dims", "must rise", self.cartpole_dims
         )
         require(self.device == "cpu" or torch.cuda.is_available(), "device", "must be there", self.device, "choose cpu")
+        n = len(self.images.train)  # a minibatch is whole, so none would be trained on
+        require(self.batch_size <= n, "batch_size", f"must be at most {n}, the training examples", self.batch_size)
         for arm in self.arms:
             require_choice("projection", arm.projection, tuple(KINDS))
             D = self.n_parameters(arm.network)
@@ -161,7 +163,7 @@ class Measured:
 def _preference(run: dict[str, Any]) -> tuple[float, float]:
     """Order runs by accuracy where settings are chosen, then by loss; a diverged run comes last."""
     accuracy, loss = run["choice"]
-    return (-1.0, 0.0) if run["score"] is None else (accuracy, -loss)
+    return (-1.0, 0.0) if run["score"] is None else (accuracy, -float(loss))
 
 
 def trial_parameters(arm: Arm, settings: Settings) -> dict[str, Any]:

@@ -159,6 +159,7 @@ def test_a_weighed_solution_reads_back_as_what_was_trained(tmp_path):
         ({"cartpole_dims": [8, 4]}, "cartpole_dims must rise"),
         ({"seeds": [1, 1]}, "seeds must be a list of different numbers"),
         ({"subspace_dims": [10, 10**6]}, r"subspace_dims must lie in 1..D=3,190, the parameters of mlp-30"),
+        ({"batch_size": 10_000}, r"batch_size must be at most \d+, the training examples, got 10000"),
         ({"subspace_dims": [0, 10]}, r"subspace_dims must lie in 1..D=3,190"),
     ],
 )
