@@ -194,4 +194,7 @@ def test_measured_text():
     claim = CLAIMS[0]
     assert Finding(claim, None, None, 3, "", "inconclusive", "").measured == "no value"
     assert Finding(claim, 4.0, (2.0, math.inf), 3, "d", "holds", "").measured == "4 d [2, ∞] (n = 3)"
+    assert (
+        Finding(claim, 19754.0, (9999.5, 123456.0), 3, "", "holds", "").measured == "19,754 [10,000, 123,456] (n = 3)"
+    )
     assert Finding(claim, -math.inf, (-math.inf, 10.0), 3, "d", "holds", "").measured == "< 10 d (n = 3)"

@@ -55,10 +55,10 @@ class Finding:
         if self.interval:
             low, high = self.interval
             if math.isinf(self.value):
-                bound = f"> {low:.4g}" if self.value > 0 else f"< {high:.4g}"
+                bound = f"> {_number(low)}" if self.value > 0 else f"< {_number(high)}"
                 return f"{bound}{unit} (n = {self.n})"
-            interval = f" [{low:.4g}, {high:.4g}]".replace("inf", "∞")
-        return f"{self.value:.4g}{unit}{interval} (n = {self.n})"
+            interval = f" [{_number(low)}, {_number(high)}]".replace("inf", "∞")
+        return f"{_number(self.value)}{unit}{interval} (n = {self.n})"
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,11 @@ def read_report(path: str | Path) -> Report:
             f"{path} must hold results of schema {records.SCHEMA}, got {type(error).__name__}: {error}; "
             "run the study again"
         ) from error
+
+
+def _number(value: float) -> str:
+    """Return four digits, or all of a large whole part: 19,754 and not 1.975e+04."""
+    return f"{value:,.0f}" if 9999.5 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _row(claim: Claim, measured: str, detail: str, verdict: str) -> str:

@@ -53,7 +53,7 @@ def test_a_study_from_command_to_page(tmp_path, notebook, command):
     assert (record["status"], record["profile"], record["parameters"]["a"]) == ("done", "laptop", 3)
     assert record["workers"] == 2
     assert record["versions"]["torch"].startswith("2.")
-    assert last_verdicts(tmp_path / "out", "demo") == ["fails", "illustration"]
+    assert last_verdicts(tmp_path / "out", "demo") == {"toy": "fails", "mnist": "illustration"}
     _check_page(folder / "page.html", tmp_path / "out" / "plotly.min.js")
 
 
@@ -72,6 +72,7 @@ def _check_page(page, library):
     assert len(data["frames"]) == 2
     assert data["layout"]["sliders"]
     assert "a = 3" not in text  # papermill's own cell; the header lists the parameters
+    assert ": done, profile laptop<" in text
     assert 'id="code">' in text  # code is folded until asked for
     assert text.count(">fails<") == 2  # first thing on the page, and where the notebook says it
     assert "plotly.js" in library.read_text(encoding="utf-8")[:200]
@@ -200,8 +201,13 @@ def test_list(project, invoke):
     (project / "notebooks/width/other_study.ipynb").write_text(json.dumps(book))
     rows = json.loads(invoke("list", "--json").out)
     assert [row["study"] for row in rows] == ["dimension/a_study", "width/a_study", "width/other_study"]
-    assert rows[2] | {"study": ""} == {"study": "", "question": "How wide?", "time": "About 3 minutes.", "verdicts": []}
-    assert "About 3 minutes." in invoke("list").out
+    assert rows[2] | {"study": ""} == {"study": "", "question": "How wide?", "time": "About 3 minutes.", "verdicts": {}}
+    results = project / "runs/other_study/1/results.json"
+    results.parent.mkdir(parents=True)
+    results.write_text('{"findings": [{"claim": {"name": "toy"}, "verdict": "fails"}]}')
+    out = invoke("list").out
+    assert "About 3 minutes." in out
+    assert "newest verdicts: toy fails" in out
 
 
 @pytest.mark.parametrize("text", ["smoke: 3", "- a"])

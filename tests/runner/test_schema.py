@@ -107,6 +107,9 @@ def test_text_is_read_by_declared_type(schema, text, value):
         ("dataset=cifar", "input should be 'digits' or 'mnist'"),
         ("shape=1,2,3", "valid array|at most 2 items|not 3|shape must be"),
         ("subspace_dims=[1, b]", "input should be a valid integer"),
+        ("subspace_dims=0,2", r"got \[0, 2\]; input should be greater than or equal to 1"),
+        ("subspace_dims=-1,2", r"got \[-1, 2\]; input should be greater than or equal to 1"),
+        ("subspace_dims=", r"got \[\]; list should have at least 1 item"),
         ("budget=soon", "input should be 'auto' or input should be a valid number"),
     ],
 )
@@ -210,7 +213,7 @@ def test_yaml_numbers_are_numbers(tmp_path, schema):
     assert schema.check(read_file(path), "p.yml")["learning_rate"] == 0.001
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "3: 4", "a: [", "a: !!python/object/apply:os.getcwd []"])
+@pytest.mark.parametrize("text", ["[1, 2]", "3: 4", "a: 1\na: 2", "a: [", "a: !!python/object/apply:os.getcwd []"])
 def test_files_that_are_refused(tmp_path, text):
     path = tmp_path / "p.yml"
     path.write_text(text)

@@ -45,7 +45,9 @@ def run(
     out: _Out = Path("runs"),
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one for each core.")] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds one cell may take.")] = 6 * 3600,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show the parameters; run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check names, types and bounds, show the values; run nothing.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Run a study: check its parameters, execute it, judge its claims, write its page.
@@ -107,7 +109,8 @@ def list_studies(out: _Out = Path("runs"), as_json: _Json = False) -> None:
     if as_json:
         return _print_json(rows)
     for row in rows:
-        newest = f"newest verdicts: {', '.join(row['verdicts'])}" if row["verdicts"] else ""
+        said = ", ".join(f"{claim} {verdict}" for claim, verdict in row["verdicts"].items())
+        newest = f"newest verdicts: {said}" if said else ""
         _say(row["study"], *(f"    {line}" for line in (row["question"], row["time"], newest) if line))
 
 
@@ -144,6 +147,7 @@ def _complain(what: str, why: object) -> None:
 
 def _show_end(folder: Path, outcome: Any, report: Any) -> None:
     """Print claims and verdicts, how the run ended, and where its files are."""
+    from workbench.runner.papermill import error_line
     from workbench.verdicts import COLOURS
 
     if report:
@@ -156,7 +160,7 @@ def _show_end(folder: Path, outcome: Any, report: Any) -> None:
         _complain("error", error["message"])
         return
     if outcome.status == "failed":
-        _complain("failed", f"cell {error['cell']}: {error['name']}: {error['message']}")
+        _complain("failed", error_line(error))
     if outcome.status == "interrupted":
         again = shlex.join(["workbench", *sys.argv[1:]])
         _complain("interrupted", f"finished trials are kept, go on with: {again}")

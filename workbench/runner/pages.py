@@ -17,7 +17,7 @@ from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
 from workbench.files import atomic, write_text
-from workbench.runner.papermill import PAPERMILLS_OWN
+from workbench.runner.papermill import PAPERMILLS_OWN, error_line
 
 _PLOTLY = "application/vnd.plotly.v1+json"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -113,10 +113,11 @@ def _header(record: dict[str, Any]) -> str:
     names = ("started", "seconds", "profile", "workers", "commit", "dirty", "platform")
     origin = {name: record.get(name) for name in names}
     error = record.get("error")
-    failure = html.escape(f"cell {error['cell']}: {error['name']}: {error['message']}") if error else ""
+    failure = html.escape(error_line(error)) if error else ""
     return (
         f"<h1>{html.escape(record['study'])}</h1>"
-        f'<p class="status">Run {html.escape(record["run"])}: {html.escape(record["status"])}</p>'
+        f'<p class="status">Run {html.escape(record["run"])}: {html.escape(record["status"])}, '
+        f"profile {html.escape(record['profile'])}</p>"
         + (f'<p class="error">{failure}</p>' if failure else "")
         + f"<details><summary>Parameters</summary>{table(record['parameters'])}</details>"
         + f"<details><summary>Environment</summary>{table(origin | record['versions'])}</details>"

@@ -219,10 +219,17 @@ def _outcome(error: BaseException | None, run_dir: Path, stops: list[int]) -> Ou
     elif isinstance(error, OSError):
         return Outcome("failed", said, storage=str(error))
     if stops:
+        said |= {"name": "Interrupted", "message": "by Ctrl-C or a signal to end; finished trials are kept"}
         return Outcome("interrupted", said, signal=stops[0])
     # The study's first cell checks what types cannot say; once work has begun the same error is a failure.
     refused = said["name"] in {"InputError", "DataError"} and not (run_dir / "progress.jsonl").exists()
     return Outcome("refused" if refused else "failed", said)
+
+
+def error_line(error: Mapping[str, Any]) -> str:
+    """Return an outcome's error as a line of text; what ends before the first cell has no cell."""
+    where = "" if error["cell"] is None else f"cell {error['cell']}: "
+    return f"{where}{error['name']}: {error['message']}"
 
 
 def _failed_cell(run_dir: Path) -> int | None:

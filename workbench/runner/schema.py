@@ -43,11 +43,10 @@ class Parameter:
         try:
             # Through JSON: strict checks then take a list for a tuple, which no file could otherwise write.
             return pydantic.TypeAdapter(self.kind, config=config).validate_json(json.dumps(value))
-        except pydantic.ValidationError as error:
-            why = " or ".join(dict.fromkeys(entry["msg"].lower() for entry in error.errors()))
-        except TypeError as error:
-            why = str(error)
-        raise InputError(f"{origin}: {self.name} must be {self.source}, got {value!r}; {why}")
+        except (pydantic.ValidationError, TypeError) as error:
+            messages = error.errors() if isinstance(error, pydantic.ValidationError) else [{"msg": str(error)}]
+            why = " or ".join(dict.fromkeys(entry["msg"].lower() for entry in messages))
+            raise InputError(f"{origin}: {self.name} must be {self.source}, got {value!r}; {why}") from error
 
     def read(self, text: str, origin: str) -> Any:
         """Return the first reading of a text, such as ``[10, 30]``, that the type takes, or raise InputError."""
@@ -57,7 +56,8 @@ class Parameter:
                 return self.check(value, origin)
             except InputError as error:
                 refusals.append(error)
-        raise refusals[0]
+        # The first reading whose form is right and only its content wrong says most: -1,2 is a list with a bad item.
+        raise min(refusals, key=_distance)
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,13 @@ class Schema:
         near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.5)
         remedy = f"did you mean {near[0]}?" if near else f"choose from {', '.join(self.names)}"
         raise InputError(f"{origin}: {name} must be a parameter of {self.notebook.stem}, got an unknown name; {remedy}")
+
+
+def _distance(refusal: InputError) -> tuple[int, bool]:
+    """Tell how far a refused value is from its type: less when what is wrong lies deeper, or is no type."""
+    cause = refusal.__cause__
+    errors = cause.errors() if isinstance(cause, pydantic.ValidationError) else []
+    return min(((-len(e["loc"]), e["type"].endswith("_type")) for e in errors), default=(0, True))
 
 
 def read_schema(notebook: Path) -> Schema:

@@ -85,12 +85,12 @@ def describe(notebook: Path) -> dict[str, str]:
     return {"question": lines[0].strip("# ") if lines else "", "time": times[0] if times else ""}
 
 
-def last_verdicts(out: Path, study: str) -> list[str]:
-    """Return the verdicts of the newest run in ``out`` that has any; none where no run can be read."""
+def last_verdicts(out: Path, study: str) -> dict[str, str]:
+    """Return claim -> verdict of the newest run in ``out`` that has any; none where no run can be read."""
     for path in sorted(out.glob(f"{study}/*/results.json"), reverse=True):
         try:
             findings = json.loads(path.read_text(encoding="utf-8"))["findings"]
-            return [str(finding["verdict"]) for finding in findings]
+            return {str(finding["claim"]["name"]): str(finding["verdict"]) for finding in findings}
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    return []
+    return {}

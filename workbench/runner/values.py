@@ -15,6 +15,13 @@ from workbench.errors import InputError
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's core types: PyYAML alone reads 1e-3 as a string, 1:30 as 90, 012 as 10 and no as false."""
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a name given twice, of which PyYAML would keep the last."""
+        names = [str(key.value) for key, _ in node.value]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} twice; keep one", node.start_mark)
+        return super().construct_mapping(node, deep)
+
 
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern in {
