@@ -14,6 +14,7 @@ from workbench.coordinates import KINDS
 from workbench.datasets import Dataset
 from workbench.dimension import Estimate, Runs, both_thresholds, grid, search
 from workbench.errors import require, require_choice
+from workbench.returns import CartPole
 from workbench.sweeps import Sweep
 
 MULTIPLIERS = (1 / 3, 1.0, 3.0)  # the budget of the learning-rate check, the same for baseline and subspaces
@@ -67,7 +68,7 @@ class Settings:
         for name in ("widths", "subspace_dims", "seeds", "cartpole_dims", "cartpole_seeds"):
             values = list(getattr(self, name))
             distinct = bool(values) and len(set(values)) == len(values)
-            require(distinct, name, "must be a list of different numbers", values)
+            require(distinct, name, "must be a list of different numbers", values, "leave out what stands twice")
         require(
             sorted(self.cartpole_dims) == list(self.cartpole_dims), "cartpole_dims", "must rise", self.cartpole_dims
         )

@@ -19,6 +19,7 @@ from workbench.dimension import Runs, both_thresholds
 from workbench.errors import InputError
 from workbench.statistics import smallest_solved
 from workbench.sweeps import Sweep
+from workbench.training import train_group
 
 SETTINGS = {
     "dataset": "digits",
@@ -76,6 +77,21 @@ def test_a_group_of_subspaces_equals_single_trials():
     together = replicate.train_replicate(**TRIAL)["runs"]
     alone = [replicate.train_replicate(**TRIAL | {"jobs": [job]})["runs"][0] for job in TRIAL["jobs"]]
     assert together == alone
+
+
+def test_every_subspace_has_the_rate_matched_to_its_dimension(monkeypatch):
+    recipes = []
+
+    def keep(objective, maps, given, seed):
+        recipes.extend(given)
+        return train_group(objective, maps, given, seed)
+
+    monkeypatch.setattr(replicate, "train_group", keep)
+    D = replicate.train_replicate(**TRIAL | {"jobs": [[20, 1.0], [20, 3.0], [80, 1.0]]})["D"]
+    base = replicate.LR * math.sqrt(D / 20)
+    assert [recipe.lr for recipe in recipes] == pytest.approx([base, 3 * base, base / 2])
+    replicate.train_replicate(**TRIAL | {"kind": "full", "jobs": [[1, 1.0]]})
+    assert recipes[-1].lr == replicate.LR
 
 
 def test_replicates_share_neither_start_nor_projection_nor_order():
@@ -155,7 +171,8 @@ def test_a_weighed_solution_reads_back_as_what_was_trained(tmp_path):
         ({"fraction": 1.5}, r"fraction must be in \(0, 1\], got 1.5"),
         ({"design": "guess"}, "design must be one of search, grid"),
         ({"subspace_dims": []}, "subspace_dims must be a list of different numbers"),
-        ({"compared_projections": ["denes"]}, "projection must be one of dense, sparse"),
+        ({"compared_projections": ["denes"]}, "compared_projections must be one of dense, sparse"),
+        ({"cartpole_dims": [4, 5000]}, "cartpole_dims must lie in 1..D=562, the parameters of the policy"),
         ({"cartpole_dims": [8, 4]}, "cartpole_dims must rise"),
         ({"seeds": [1, 1]}, "seeds must be a list of different numbers"),
         ({"subspace_dims": [10, 10**6]}, r"subspace_dims must lie in 1..D=3,190, the parameters of mlp-30"),
