@@ -39,6 +39,7 @@ def test_initial_scales_are_he():
     weights = models.mlp([500, 400, 10])[1].weight
     assert weights.std().item() == pytest.approx((2 / 500) ** 0.5, rel=0.02)
     assert not models.mlp([5, 3])[1].bias.any()
+    assert models.CharTransformer().token.weight.std().item() == pytest.approx(0.02, rel=0.02)
 
 
 def test_the_transformer_is_causal_and_tied():

@@ -13,6 +13,7 @@ from workbench import models
 from workbench.errors import InputError
 from workbench.layout import layout_of
 from workbench.objective import Supervised
+from workbench.seeds import generator
 
 
 def data(n=30, shape=(6,), n_classes=3, seed=0):
@@ -156,6 +157,8 @@ def test_minibatches_depend_on_seed_and_epoch_only():
     assert not torch.equal(torch.cat(first[:3]), torch.cat(first[3:6]))
     assert not torch.equal(next(objective.minibatches(1, 3)), first[0])
     assert next(objective.minibatches(0, None)) is None
+    order = torch.from_numpy(generator(0, "minibatches", 0).permutation(10))  # a stream of its own, named for ever
+    assert torch.equal(torch.cat(first[:3]), order[:9])
 
 
 def test_a_users_dataloader_works_like_tensors():

@@ -27,7 +27,8 @@ def make(network=None, n=60, **options):
     g = torch.Generator().manual_seed(0)
     x = torch.randn(n, 6, generator=g)
     y = (x[:, :3] + 0.3 * torch.randn(n, 3, generator=g)).argmax(1)
-    return Supervised(network or models.mlp([6, 8, 3]), (x[:40], y[:40]), (x[40:], y[40:]), **options)
+    network = models.initialise(network or models.mlp([6, 8, 3]), 0)  # not torch's, which other tests may have moved
+    return Supervised(network, (x[:40], y[:40]), (x[40:], y[40:]), **options)
 
 
 def subspace(objective, d, seed=0):
@@ -168,6 +169,37 @@ def test_divergence_is_an_outcome_and_the_others_go_on():
     assert np.isfinite(wild.losses[:-1]).all()
     assert tame.outcome == "finished"
     assert np.isfinite(tame.losses).all()
+
+
+def test_a_diverged_run_stays_aside_when_its_group_is_taken_up_again(tmp_path):
+    objective = make()
+    maps, recipes = [subspace(objective, 5), subspace(objective, 7)], [Recipe(80, lr, "sgd") for lr in (1e30, 0.01)]
+    whole = train_group(objective, maps, recipes, seed=0)
+    path = tmp_path / "state.npz"
+    for _ in range(2):  # the second call starts from step 60
+        again = train_group(objective, maps, recipes, seed=0, checkpoint=path, checkpoint_every_steps=60)
+        for a, b in zip(whole, again, strict=True):
+            np.testing.assert_array_equal(a.phi, b.phi)
+            assert (a.outcome, a.n_steps) == (b.outcome, b.n_steps)
+
+
+def test_dropout_differs_between_steps_and_seeds():
+    objective = make(nn.Sequential(models.mlp([6, 8]), nn.Dropout(0.5), nn.Linear(8, 3)))
+    # a rate too small to move anything and the whole split: only dropout tells one step from another
+    frozen = Recipe(4, 1e-30, "sgd", batch_size=None)
+    losses = [train(objective, Full(objective.theta_0), frozen, seed).losses for seed in (0, 1, 0)]
+    assert len(set(np.concatenate(losses[:2]))) == 8
+    np.testing.assert_array_equal(losses[0], losses[2])
+
+
+def test_a_map_may_change_phi_and_the_optimizer_after_each_step():
+    class Clipped(Full):
+        def after_step(self, phi, optimizer_state):
+            assert set(optimizer_state) >= {"exp_avg", "exp_avg_sq"}
+            phi.clamp_(-0.1, 0.1)
+
+    objective = make()
+    assert train(objective, Clipped(objective.theta_0), Recipe(5, 1.0), 0).phi.abs().max() <= 0.1
 
 
 def test_early_stopping_does_not_hide_divergence():
