@@ -40,6 +40,12 @@ class Arm:
         return f"{self.network}, {self.projection}{control}"
 
 
+def _require_inside(name: str, dims: Sequence[int], D: int, network: str) -> None:
+    """Refuse dimensions that a network does not have."""
+    inside = all(1 <= d <= D for d in dims)
+    require(inside, name, f"must lie in 1..D={D:,}, the parameters of {network}", list(dims), "leave out the others")
+
+
 @dataclass(frozen=True)
 class Settings:
     """The study's parameters, checked when made; the notebook says what each is."""
@@ -62,25 +68,29 @@ class Settings:
     device: str
 
     def __post_init__(self) -> None:
-        require_choice("design", self.design, ("search", "grid"))
-        require_choice("learning_rate", self.learning_rate, ("rule", "checked", "tuned"))
-        require(0 < self.fraction <= 1, "fraction", "must be in (0, 1]", self.fraction)
+        choices = {
+            "design": ("search", "grid"),
+            "learning_rate": ("rule", "checked", "tuned"),
+            "projection": tuple(KINDS),
+        }
+        for name, allowed in choices.items():
+            require_choice(name, getattr(self, name), allowed)
+        for kind in self.compared_projections:
+            require_choice("compared_projections", kind, tuple(KINDS))
+        require(0 < self.fraction <= 1, "fraction", "must be in (0, 1]", self.fraction, "0.9 is usual")
         for name in ("widths", "subspace_dims", "seeds", "cartpole_dims", "cartpole_seeds"):
             values = list(getattr(self, name))
             distinct = bool(values) and len(set(values)) == len(values)
             require(distinct, name, "must be a list of different numbers", values, "leave out what stands twice")
-        require(
-            sorted(self.cartpole_dims) == list(self.cartpole_dims), "cartpole_dims", "must rise", self.cartpole_dims
-        )
-        require(self.device == "cpu" or torch.cuda.is_available(), "device", "must be there", self.device, "choose cpu")
+        rising = sorted(self.cartpole_dims) == list(self.cartpole_dims)
+        require(rising, "cartpole_dims", "must rise", list(self.cartpole_dims), "sort them")
+        available = self.device == "cpu" or torch.cuda.is_available()
+        require(available, "device", "must be available on this machine", self.device, "choose cpu")
         n = len(self.images.train)  # a minibatch is whole, so none would be trained on
         require(self.batch_size <= n, "batch_size", f"must be at most {n}, the training examples", self.batch_size)
+        _require_inside("cartpole_dims", self.cartpole_dims, CartPole().D, "the policy")
         for arm in self.arms:
-            require_choice("projection", arm.projection, tuple(KINDS))
-            D = self.n_parameters(arm.network)
-            inside = all(1 <= d <= D for d in self.subspace_dims)
-            rule = f"must lie in 1..D={D:,}, the parameters of {arm.network}"
-            require(inside, "subspace_dims", rule, list(self.subspace_dims), "leave out the others")
+            _require_inside("subspace_dims", self.subspace_dims, self.n_parameters(arm.network), arm.network)
 
     @property
     def images(self) -> Dataset:
