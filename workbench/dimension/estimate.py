@@ -32,6 +32,16 @@ def target_score(baseline: Runs, fraction: float, threshold: Literal["local"] | 
     return float(threshold)
 
 
+def _require_matching(runs: Runs, baseline: Runs) -> None:
+    """Refuse runs and a baseline that do not belong together."""
+    D, largest = int(baseline.dims[0]), int(runs.dims.max())
+    require(largest <= D, "dims", f"must be in 1..D={D}", largest)
+    sizes = {table.correct.shape[1] for table in (runs, baseline) if table.correct is not None}
+    require(len(sizes) < 2, "correct", "must be over the same test examples in runs and baseline", sizes)
+    top = float(np.nanmax(np.append(runs.scores, baseline.scores)))
+    require(top <= 1, "scores", "must be at most 1", top, "divide returns by the best possible one")
+
+
 def intrinsic_dim(
     runs: Runs,
     baseline: Runs,
@@ -64,12 +74,7 @@ def intrinsic_dim(
     """
     statistics.check_level(level)
     goal = target_score(baseline, fraction, threshold)
-    D, largest = int(baseline.dims[0]), int(runs.dims.max())
-    require(largest <= D, "dims", f"must be in 1..D={D}", largest)
-    sizes = {table.correct.shape[1] for table in (runs, baseline) if table.correct is not None}
-    require(len(sizes) < 2, "correct", "must be over the same test examples in runs and baseline", sizes)
-    top = float(np.nanmax(np.append(runs.scores, baseline.scores)))
-    require(top <= 1, "scores", "must be at most 1", top, "divide returns by the best possible one")
+    _require_matching(runs, baseline)
     x, groups = np.log(runs.dims), np.unique(runs.seeds, return_inverse=True)[1]
     scores = np.where(runs.alive, runs.scores, np.nanmin(np.append(runs.scores, 0.0)))
     start = float(statistics.crossing_isotonic(x, scores, goal))
