@@ -80,7 +80,7 @@ def _check_page(page, library):
 
 def test_a_failing_study_has_record_and_page(tmp_path, notebook, command):
     done = command("run", notebook("raise RuntimeError('<b>oh</b> [red]')"), "--json")
-    assert done.returncode == cli.FAILED
+    assert done.returncode == 1
     record = json.loads(done.stdout)
     assert record["status"] == "failed"
     assert record["error"]["message"] == "<b>oh</b> [red]"

@@ -1,0 +1,1 @@
+"""The commands, a file for each family; importing one adds its commands to the application."""

@@ -1,0 +1,44 @@
+"""What all commands share: the application, exit codes, options, and how they speak."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from workbench.files import plain
+
+FAILED, REFUSED, SOME_FAILED, STORAGE, INTERRUPTED = 1, 2, 3, 4, 128
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Reproduce what papers say about a neural network's parameters.\n\n"
+    "Example: [bold]workbench run intrinsic-dimension --profile smoke[/bold]",
+    epilog="Exit codes: 0 ran, whatever the verdicts; 1 the study failed; 2 bad input, nothing ran; 3 some trials "
+    "failed; 4 storage or environment; 130 and 143 interrupted.",
+)
+Study = Annotated[str, typer.Argument(help="A name such as intrinsic-dimension, or the path of a notebook.")]
+Out = Annotated[Path, typer.Option(help="Folder of all runs.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
+
+
+def print_json(data: Any) -> None:
+    """Write data for programs."""
+    print(json.dumps(plain(data), indent=1))
+
+
+def say(*lines: str | Text) -> None:
+    """Print lines as they are, long ones whole, for those who search or copy them."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for line in lines:
+        console.print(line)
+
+
+def complain(what: str, why: object) -> None:
+    """Say on standard error what went wrong."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold]{what}:[/bold] {escape(str(why))}")
