@@ -15,8 +15,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from workbench.runner.schema import read_schema
 from workbench.runner.studies import profiles
+from workbench.schema import read_schema
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -26,8 +26,8 @@ NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".i
 # From the bottom up. A module imports from layers below its own; modules of one layer do not import one another.
 LAYERS = (
     "errors",
-    "files seeds",
-    "records layout examples recipes checkpoints",
+    "files seeds values",
+    "records layout examples recipes checkpoints schema",
     "objective transforms models datasets returns",
     "training coordinates pruning probes",
     "statistics",

@@ -31,7 +31,7 @@ from papermill.log import logger
 
 from workbench.errors import InputError
 from workbench.files import write_text
-from workbench.runner.schema import read_cells
+from workbench.schema import read_cells
 
 PAPERMILLS_OWN = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that are not the author's
 _POLL_SECONDS = 0.1

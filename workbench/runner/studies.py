@@ -7,8 +7,8 @@ from typing import Any
 
 from workbench import records
 from workbench.errors import InputError
-from workbench.runner.schema import Schema, read_cells, read_schema
-from workbench.runner.values import read_file
+from workbench.schema import Schema, read_cells, read_schema
+from workbench.values import read_file
 
 DEFAULT_PROFILE = "laptop"  # the values of the parameters cell itself
 

@@ -13,7 +13,7 @@ def show(study: Study, as_json: Json = False) -> None:
     Example: [bold]workbench show intrinsic-dimension[/bold]
     """
     from workbench.runner import studies
-    from workbench.runner.schema import read_schema
+    from workbench.schema import read_schema
 
     schema = read_schema(studies.find(study))
     profiles = studies.profiles(schema)

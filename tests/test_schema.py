@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import InputError
-from workbench.runner.schema import read_schema
-from workbench.runner.values import read_file
+from workbench.schema import read_schema
+from workbench.values import read_file
 
 CELL = """\
 from typing import Annotated, Literal

@@ -20,7 +20,7 @@ import annotated_types
 import pydantic
 
 from workbench.errors import InputError, is_number
-from workbench.runner.values import readings
+from workbench.values import readings
 
 _SCALARS: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 _BOUNDS = ("Gt", "Ge", "Lt", "Le", "MinLen", "MaxLen")
