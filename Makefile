@@ -3,6 +3,7 @@
 PYTHON ?= python3
 STUDY ?= intrinsic-dimension
 PROFILE ?= laptop
+EXTRAS ?= test
 ARGS ?=
 
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
@@ -25,7 +26,7 @@ check: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, got %d.%d' % sys.version_info[:2] + '; for example: make PYTHON=python3.12 $(MAKECMDGOALS)')"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[$(EXTRAS)]'
 	@$(BIN)/python -c "import pathlib; pathlib.Path('$@').touch()"
 
 # Runs are results and stay.
