@@ -26,7 +26,7 @@ NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".i
 # From the bottom up. A module imports from layers below its own; modules of one layer do not import one another.
 LAYERS = (
     "errors",
-    "files seeds values",
+    "files seeds sources values",
     "records layout examples recipes checkpoints schema",
     "objective transforms models datasets returns",
     "training coordinates pruning probes",

@@ -1,4 +1,4 @@
-"""The two errors a user can mend, bad input and bad data, and the checks that raise them."""
+"""The errors a user can mend, each with its remedy, and the checks that raise them."""
 
 import math
 from numbers import Integral, Real
@@ -10,6 +10,14 @@ class InputError(ValueError):
 
 class DataError(OSError):
     """A missing, truncated, corrupt or wrong file; the message names file, expectation and remedy."""
+
+
+class StorageError(OSError):
+    """A file could not be written or kept; the message names file, reason and remedy."""
+
+
+class ExecutorError(OSError):
+    """A cluster or its workers cannot be reached or were lost; the message says what is kept and how to go on."""
 
 
 def require(holds: bool, name: str, rule: str, value: object, remedy: str = "") -> None:

@@ -5,8 +5,6 @@ is a hash of the function's name, its parameters, the data's checksum, the versi
 source of everything it imports statically from its project; so nothing is computed twice and nothing stale is used.
 """
 
-import ast
-import functools
 import hashlib
 import inspect
 import json
@@ -26,6 +24,7 @@ from typing import Any
 
 from workbench.errors import is_count, require
 from workbench.files import plain, write_json
+from workbench.sources import source_digest, versions
 
 _Function = Callable[..., Any]
 _Trials = Sequence[Mapping[str, Any]]
@@ -95,15 +94,12 @@ class Sweep:
 
     def key(self, function: Callable[..., Any], parameters: Mapping[str, Any]) -> str:
         """Return the name of a trial's file: 32 hexadecimal digits."""
-        import numpy
-        import torch
-
         identity = {
             "schema": 1,
             "function": f"{Path(inspect.getfile(function)).stem}.{function.__qualname__}",
             "parameters": plain(parameters),
             "data": self.data_checksum,
-            "versions": [torch.__version__.partition("+")[0], numpy.__version__],
+            "versions": versions(),
             "source": source_digest(inspect.getfile(function)),
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
@@ -204,48 +200,6 @@ class Sweep:
         record = {"schema": 1, "key": key, "function": name, "parameters": parameters, "result": result}
         write_json(path, record | {"data_checksum": self.data_checksum, "seconds": seconds, "finished": time.time()})
         return Trial(key, plain(result), seconds, False)
-
-
-def source_digest(path: str | Path) -> str:
-    """Hash a source file and all it imports, statically and from its own folder or the package, however deeply.
-
-    Args:
-        path: A Python file.
-
-    Returns:
-        64 hexadecimal digits that change when any of those files does.
-    """
-    path = Path(path).resolve()
-    digests: dict[Path, str] = {}
-    waiting = [path]
-    while waiting:
-        current = waiting.pop()
-        if current not in digests:
-            digests[current], imports = _read_source(current, current.stat().st_mtime_ns)
-            waiting += [found for name in imports if (found := _find(name, path.parent)) is not None]
-    named = sorted((file.name, digest) for file, digest in digests.items())  # names only: a clone elsewhere is the same
-    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
-
-
-@functools.lru_cache
-def _read_source(path: Path, _modified: int) -> tuple[str, tuple[str, ...]]:
-    """Return a file's digest and the modules it may import, those named by ``from a import b`` as a and a.b."""
-    text = path.read_bytes()
-    names = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return hashlib.sha256(text).hexdigest(), tuple(names)
-
-
-def _find(name: str, folder: Path) -> Path | None:
-    """Return the project's file of a module name, or None for what is not the project's."""
-    root = Path(__file__).resolve().parent.parent if name.partition(".")[0] == "workbench" else folder
-    base = root.joinpath(*name.split("."))
-    candidates = (base.with_suffix(".py"), base / "__init__.py")
-    return next((c for c in candidates if c.is_file()), None)
 
 
 def _default_workers() -> int:
