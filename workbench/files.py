@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from workbench.errors import DataError, ExecutorError, StorageError
+
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
@@ -22,20 +24,42 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
     Yields:
         Where to write.
+
+    Raises:
+        StorageError: If the file cannot be written: no space, no permission, a folder in its place.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile: its files are readable by their owner only, whatever the umask says.
     temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(6)}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         # "r+b": Windows flushes only what is open for writing.
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
         _flush_folder(path.parent)
+    except OSError as error:
+        if isinstance(error, DataError | StorageError | ExecutorError):
+            raise  # the block's own, in words already
+        raise StorageError(unwritten(path, error)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def unwritten(path: Path, error: OSError) -> str:
+    """Say that a file could not be written, why, and what helps."""
+    why = error.strerror or error
+    return f"{path} could not be written ({why}); earlier files are intact: free space or mend the folder, then resume"
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file as data; raise DataError if it is missing or not whole."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} must be a JSON file that is whole, got {type(error).__name__}: {error}") from error
 
 
 def write_text(path: str | Path, text: str) -> None:

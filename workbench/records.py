@@ -1,5 +1,7 @@
 """What a run was: its identity, its folder, its record, the environment it ran in."""
 
+import difflib
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -8,28 +10,39 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError
-from workbench.files import plain, write_json
+from workbench.errors import DataError, InputError, StorageError, require
+from workbench.files import plain, read_json, unwritten, write_json
 
-SCHEMA = 1  # of run.json and results.json; a reader refuses what it does not know
+SCHEMA = 1  # of run.json and results.json; a reader refuses what is newer
+STATUSES = ("running", "done", "failed", "refused", "interrupted")
 _PACKAGES = ("workbench", "numpy", "scipy", "torch", "scikit-learn", "pandas", "gymnasium", "papermill", "ipykernel")
+_FIELDS = {"schema": int, "study": str, "run": str, "status": str, "parameters": dict, "started": str}
+_ATTEMPT = ("status", "error", "started", "seconds", "commit", "dirty", "versions", "command")
+_PATIENCE_SECONDS = 2.0  # a reader that asks whether a run lives holds its lock for an instant
 
 
 @dataclass
 class Run:
-    """A run's folder ``runs/<study>/<run id>``, which belongs to it alone, and what its ``run.json`` holds."""
+    """A run's folder ``runs/<study>/<run id>``, which belongs to it alone, and what its ``run.json`` holds.
+
+    The process that owns a run holds ``lock`` in its folder. Ending in any way frees it, so whether a run still
+    lives is never a guess.
+    """
 
     folder: Path
     record: dict[str, Any]
     _started: float = field(default_factory=time.monotonic)
+    _lock: Any = None
 
     @classmethod
     def start(cls, out: Path, study: str, parameters: dict[str, Any], **more: Any) -> "Run":
-        """Make the folder of a new run and the first version of its record, or raise InputError; status ``running``."""
+        """Make and own the folder of a new run, its record saying ``running``, or raise InputError."""
         folder = _new_folder(out, study, parameters)
         record = {
             "schema": SCHEMA,
@@ -38,18 +51,152 @@ class Run:
             "status": "running",
             "parameters": parameters,
             "device": parameters.get("device", "cpu"),
-            "started": _utc("%Y-%m-%dT%H:%M:%S+00:00"),
             **more,
-            **environment(),
         }
-        write_json(folder / "run.json", record)
+        run = cls(folder, record)
+        run._begin()
+        return run
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "Run":
+        """Read the record of a run, older forms included; nothing in it is trusted.
+
+        Args:
+            folder: The run's folder.
+
+        Returns:
+            The run, not owned by this process.
+
+        Raises:
+            DataError: If the record is missing, truncated, a stranger's or of a newer schema.
+        """
+        folder = Path(folder).resolve()
+        record = read_json(folder / "run.json")
+        problem = _problem(record, folder)
+        if problem:
+            raise DataError(f"{folder / 'run.json'} must be the record of a run, got {problem}; see `workbench runs`")
         return cls(folder, record)
 
+    @property
+    def status(self) -> str:
+        """How the run ended; ``running`` while its process lives, ``interrupted`` when that ended without a word."""
+        status = str(self.record["status"])
+        if status != "running" or self._lock or self._is_held():
+            return status
+        with suppress(DataError):  # it may have ended between the first look and this one
+            status = Run.read(self.folder).record["status"]
+        return "interrupted" if status == "running" else status
+
+    def reopen(self) -> None:
+        """Own the run again for a further attempt; what the record said of the earlier one moves to ``attempts``.
+
+        Raises:
+            InputError: If the run is done, or its process still lives.
+        """
+        if self._acquire(_PATIENCE_SECONDS) is None:
+            raise InputError(f"RUN must have ended, {self.folder.name} runs as process {self.record.get('pid')}; wait")
+        try:
+            self.record = Run.read(self.folder).record
+            require(self.record["status"] != "done", "RUN", "must not be done", self.folder.name, "start a new run")
+            earlier = {name: self.record.pop(name) for name in _ATTEMPT if name in self.record}
+            earlier["status"] = "interrupted" if earlier["status"] == "running" else earlier["status"]
+            self.record |= {"status": "running", "attempts": [*self.record.get("attempts", []), earlier]}
+            (self.folder / "progress.jsonl").unlink(missing_ok=True)  # it counts from the start again
+            self._begin()
+        except BaseException:
+            self._release()
+            raise
+
     def finish(self, status: str, error: dict[str, Any] | None = None) -> None:
-        """Complete the record: how the run ended, and what ended it early."""
+        """Complete the record: how the run ended, what ended it early, the data it used; give the run up."""
         seconds = round(time.monotonic() - self._started, 1)
         self.record |= {"status": status, "error": error, "seconds": seconds}
+        with suppress(DataError, AttributeError):  # a run may end without results
+            if data := read_json(self.folder / "results.json").get("dataset"):
+                self.record["data"] = data
         write_json(self.folder / "run.json", self.record)
+        self._release()
+        (self.folder / "lock").unlink(missing_ok=True)
+
+    def _begin(self) -> None:
+        """Take the run and write its record; the clock starts."""
+        if not self._lock and self._acquire(_PATIENCE_SECONDS) is None:
+            raise InputError(f"RUN must not be in use, got {self.folder.name}; wait until it ends")
+        self._started = time.monotonic()
+        self.record |= {"started": _utc("%Y-%m-%dT%H:%M:%S+00:00"), "pid": os.getpid(), "host": platform.node()}
+        self.record |= environment()
+        write_json(self.folder / "run.json", self.record)
+
+    def _is_held(self) -> bool:
+        """Tell whether a process owns the run."""
+        if not (self.folder / "lock").exists():
+            return False
+        try:
+            held = self._acquire(0) is None
+        except OSError:  # somebody else's folder, read only: the record is all there is to go by
+            return True
+        self._release()
+        return held
+
+    def _acquire(self, seconds: float) -> Any:
+        """Return this process's hold on the run, or None where another holds it."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / "lock", thread_local=False)
+        try:
+            lock.acquire(timeout=seconds, poll_interval=0.01)
+        except Timeout:
+            return None
+        self._lock = lock
+        return lock
+
+    def _release(self) -> None:
+        """Let go of the run."""
+        if self._lock:
+            self._lock.release()
+            self._lock = None
+
+
+def all_runs(out: str | Path) -> Iterator[Path]:
+    """Yield the folders in ``out`` that hold a record, by study and time."""
+    for path in sorted(Path(out).absolute().glob("*/*/run.json")):
+        if not any(part.startswith(".") for part in path.parts[-3:]):
+            yield path.parent
+
+
+def find_run(out: str | Path, text: str) -> Run:
+    """Find a run by what a person writes.
+
+    Args:
+        out: Folder of all runs.
+        text: A path, a run id or the beginning of one, ``study/run``, or a study in any spelling: its newest run.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: If none or more than one is meant.
+    """
+    if (path := Path(text)).name == "run.json" or (path / "run.json").is_file():
+        return Run.read(path.parent if path.name == "run.json" else path)
+    folders = sorted(all_runs(out), key=lambda folder: folder.name)
+    *head, last = text.removesuffix(".ipynb").replace("-", "_").strip("/").split("/")
+
+    def means(folder: Path, whole: bool) -> bool:
+        study, name = folder.parent.name.replace("-", "_"), folder.name.replace("-", "_")
+        return (name == last if whole else name.startswith(last)) and (not head or head[-1] == study)
+
+    newest = [folder for folder in folders if folder.parent.name.replace("-", "_") == last][-1:]
+    for found in ([f for f in folders if means(f, True)], newest, [f for f in folders if last and means(f, False)]):
+        if len(found) == 1:
+            return Run.read(found[0])
+        if found:
+            names = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in found[:4])
+            raise InputError(f"RUN must mean one run, got {text!r}; it may be {names}")
+    known = [folder.name for folder in folders] + sorted({folder.parent.name for folder in folders})
+    near = difflib.get_close_matches(text, known, n=1, cutoff=0.5)
+    remedy = f"did you mean {near[0]}?" if near else "`workbench runs` shows what there is"
+    raise InputError(f"RUN must be a run in {out}, or a study that has one, got {text!r}; {remedy}")
 
 
 def project_folder() -> Path:
@@ -73,6 +220,22 @@ def environment() -> dict[str, Any]:
     }
 
 
+def _problem(record: Any, folder: Path) -> str:
+    """Say what makes a record none that can be read; nothing if it is one."""
+    if not isinstance(record, dict):
+        return f"a {type(record).__name__}"
+    for name, kind in _FIELDS.items():
+        if not isinstance(record.get(name), kind):
+            return f"{name} {record.get(name)!r}"
+    if not 1 <= record["schema"] <= SCHEMA:
+        return f"schema {record['schema']} (this version reads up to {SCHEMA}: install a newer one)"
+    if record["status"] not in STATUSES:
+        return f"status {record['status']!r}"
+    named = (record["study"], record["run"])
+    # So that a name out of a record is always the name of a folder that is there.
+    return "" if named == folder.parts[-2:] else f"the record of {'/'.join(named)}: put it into that folder"
+
+
 def _utc(form: str) -> str:
     """Return the time in UTC."""
     return time.strftime(form, time.gmtime())
@@ -80,6 +243,7 @@ def _utc(form: str) -> str:
 
 def _new_folder(out: Path, study: str, parameters: dict[str, Any]) -> Path:
     """Make a folder named by the UTC time and a hash of study and parameters: names sort by time, repeats show."""
+    require(study == Path(study).name, "study", "must be a name, not a path", study)
     text = json.dumps([study, plain(parameters)], sort_keys=True)
     name = f"{_utc('%Y%m%dT%H%M%SZ')}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
     folder, attempt = out.absolute() / study / name, 1
@@ -93,6 +257,8 @@ def _new_folder(out: Path, study: str, parameters: dict[str, Any]) -> Path:
                 attempt += 1
                 folder = folder.with_name(f"{name}-{attempt}")
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StorageError(unwritten(folder, error)) from error
         problem = f"out must be a folder that can be written, got {str(out)!r} ({error}); choose another"
         raise InputError(problem) from error
 
