@@ -27,6 +27,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
     Raises:
         StorageError: If the file cannot be written: no space, no permission, a folder in its place.
+        OSError: The block's own, where it is one of this package's errors.
     """
     path = Path(path)
     # Not tempfile: its files are readable by their owner only, whatever the umask says.
