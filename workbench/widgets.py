@@ -1,21 +1,24 @@
-"""Figures with controls; ipywidgets is imported nowhere else.
+"""Controls made from a study's parameters, and figures that follow them; ipywidgets is imported nowhere else.
 
-Live, a control redraws from runs that are already there. In batch the same call returns a plain figure whose controls
-are plotly's own, so that the page works without a kernel, and nothing can hang: no ``interact``, no ``Output``.
+In batch a figure is plain and its slider plotly's own: it needs no kernel and cannot hang as ``interact`` does.
 """
 
+import math
 import os
 from collections.abc import Callable, Sequence
+from html import escape
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import ipywidgets
+import traitlets
 from IPython import get_ipython
 
 from workbench import figures
-from workbench.errors import is_number, require
-from workbench.figures import AccuracyCurve, Figure
+from workbench.errors import InputError
+from workbench.figures import Figure
+from workbench.schema import Parameter, Schema
 
-STOPS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)  # of the slider in batch
-MOVING = ("x", "y", "name", "hovertemplate", "marker", "error_x")
+_UNSET: Any = object()
 
 
 def is_live() -> bool:
@@ -23,69 +26,105 @@ def is_live() -> bool:
     return os.environ.get("WORKBENCH_BATCH", "") in {"", "0"} and hasattr(get_ipython(), "kernel")
 
 
-def explore_runs(
-    curves_at: Callable[[float], Sequence[AccuracyCurve]],
-    *,
-    fraction: float = 0.9,
-    live: bool | None = None,
-    title: str = "Accuracy in a random subspace",
-    y_title: str = "Test accuracy (fraction of examples)",
-) -> Figure | ipywidgets.VBox:
-    """Show finished runs with a slider for the threshold and a choice of network; nothing is trained.
+class TextControl(ipywidgets.HBox):
+    """A text read by a parameter's declared type; ``value`` is the last one taken, a refusal stands beside it."""
+
+    value = traitlets.Any()
+
+    def __init__(self, parameter: Parameter, value: Any, **look: Any) -> None:
+        self.parameter = parameter
+        self.text = ipywidgets.Text(value if isinstance(value, str) else repr(value), continuous_update=False, **look)
+        self.refusal = ipywidgets.HTML()
+        super().__init__([self.text, self.refusal])
+        self.value = value
+        self.text.observe(self._read, names="value")
+
+    def _read(self, change: Any) -> None:
+        """Take what was typed or say why not."""
+        try:
+            self.value, self.refusal.value = self.parameter.read(change["new"], "value"), ""
+        except InputError as error:
+            self.refusal.value = f'<span style="color:#B00020">{escape(str(error))}</span>'
+
+
+def control(parameter: Parameter, value: Any = _UNSET) -> ipywidgets.Widget:
+    """Make the control that fits a parameter's type; its ``value`` is always one that the parameter takes.
 
     Args:
-        curves_at: Returns the curves at a fraction of the baseline, always the same networks in the same order. It is
-            called at every move of the slider, so it should only recompute the estimates.
-        fraction: Where the slider stands first, in (0, 1]; the view is then that of `accuracy_versus_dimension`.
-        live: Whether to return widgets; None asks `is_live`.
-        title: Above the figure.
-        y_title: What was scored, with its unit.
+        parameter: A line of the parameters cell.
+        value: Where the control stands first; not given, the parameter's default.
 
     Returns:
-        A box of controls and a FigureWidget, or a plain figure with plotly's own slider and menu.
+        A slider for a number bounded on both sides, a checkbox, a drop-down list for ``Literal``, else a text.
 
     Raises:
-        InputError: If ``fraction`` is outside (0, 1].
+        InputError: If the parameter does not take the value.
     """
-    require(is_number(fraction) and 0 < fraction <= 1, "fraction", "must be in (0, 1]", fraction, "0.9 is usual")
-    stops = sorted({float(fraction), *STOPS})
-
-    def draw(at: float) -> Figure:
-        return figures.accuracy_versus_dimension(curves_at(at), title=title, y_title=y_title)
-
-    if is_live() if live is None else live:
-        return _live(draw, float(fraction))
-    joined = figures.slider_figure(
-        [draw(stop) for stop in stops],
-        [f"{stop:g}" for stop in stops],
-        prefix="threshold as a fraction of the baseline: ",
-        active=stops.index(float(fraction)),
-    )
-    return figures.menu(joined)
+    value = parameter.check(parameter.default if value is _UNSET else value, "control")
+    look = {"description": parameter.name, "tooltip": parameter.help, "style": {"description_width": "initial"}}
+    if parameter.kind is bool:
+        return ipywidgets.Checkbox(value, **look)
+    if get_origin(parameter.kind) is Literal:
+        return ipywidgets.Dropdown(options=get_args(parameter.kind), value=value, **look)
+    if not (span := _slider(parameter, value)):
+        return TextControl(parameter, value, **look)
+    look |= {"continuous_update": False, "layout": {"width": "28em"}}
+    if isinstance(value, int):
+        return ipywidgets.IntSlider(value, **span, **look)
+    return ipywidgets.FloatSlider(value, readout_format=".4g", **span, **look)
 
 
-def _live(draw: Callable[[float], Figure], fraction: float) -> ipywidgets.VBox:
-    """Return the figure as a widget under its two controls."""
-    widget = figures.live(draw(fraction))
-    choices = figures.choices(widget)
-    slider = ipywidgets.FloatSlider(
-        value=fraction, min=min(0.3, fraction), max=1.0, step=0.01, readout_format=".2f", description="threshold",
-        continuous_update=True, layout={"width": "28em"},
-    )  # fmt: skip
-    network = ipywidgets.Dropdown(options=list(choices), description="network")
+def controls(schema: Schema, **values: Any) -> dict[str, ipywidgets.Widget]:
+    """Return the controls of all parameters by name, those of ``values`` standing there and not at their default."""
+    return {p.name: control(p, values.get(p.name, _UNSET)) for p in schema.parameters}
 
-    def move(_: object) -> None:
-        figure = draw(slider.value)
+
+def explore(
+    draw: Callable[[Any], Figure], parameter: Parameter, value: Any, stops: Sequence[Any], *, live: bool | None = None
+) -> Figure | ipywidgets.VBox:
+    """Show a figure that follows one parameter.
+
+    Args:
+        draw: Returns the figure at a value, always with the same traces; called at every move.
+        parameter: What the control changes.
+        value: Where it stands first.
+        stops: Values of the slider in batch, beside the first.
+        live: Whether to return widgets; None asks `is_live`.
+
+    Returns:
+        A box of a control and a FigureWidget, or a plain figure with plotly's own slider.
+    """
+    if not (is_live() if live is None else live):
+        points = sorted({value, *stops})
+        labels = [f"{point:g}" if isinstance(point, float) else str(point) for point in points]
+        drawn = [draw(point) for point in points]
+        return figures.slider_figure(
+            drawn, labels, prefix=f"{parameter.help or parameter.name}: ", active=points.index(value)
+        )
+    handle, widget = control(parameter, value), figures.live(draw(value))
+
+    def move(change: Any) -> None:
+        figure = draw(change["new"])
         with widget.batch_update():
             for shown, new in zip(widget.data, figure.data, strict=True):
-                shown.update({key: new[key] for key in MOVING})
+                keys = {*shown.to_plotly_json(), *new.to_plotly_json()} - {"type", "uid", "visible"}
+                shown.update({key: new[key] for key in keys}, overwrite=True)
             widget.layout.title = figure.layout.title
 
-    def choose(_: object) -> None:
-        with widget.batch_update():
-            for shown, visible in zip(widget.data, choices[network.value], strict=True):
-                shown.visible = visible
+    handle.observe(move, names="value")
+    return ipywidgets.VBox([handle, widget])
 
-    slider.observe(move, names="value")
-    network.observe(choose, names="value")
-    return ipywidgets.VBox([ipywidgets.HBox([slider, network]), widget])
+
+def _slider(parameter: Parameter, value: Any) -> dict[str, Any]:
+    """Return the range of a slider that stops only where the parameter may; nothing where none can show the value."""
+    kind, *notes = get_args(parameter.kind) if get_origin(parameter.kind) is Annotated else (parameter.kind,)
+    ends = {name: getattr(note, name) for note in notes for name in ("ge", "gt", "le", "lt") if hasattr(note, name)}
+    low, high = ends.get("ge", ends.get("gt")), ends.get("le", ends.get("lt"))
+    if kind not in {int, float} or low is None or high is None or low >= high:
+        return {}
+    if kind is int:
+        low, high, step = math.ceil(low), math.floor(high), 1.0
+    else:
+        step = 10.0 ** math.floor(math.log10((high - low) / 50))
+    low, high = kind(low + step * ("gt" in ends)), kind(high - step * ("lt" in ends))
+    return {"min": low, "max": high, "step": kind(step)} if low <= value <= high else {}

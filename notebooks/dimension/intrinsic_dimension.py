@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from curves import AccuracyCurve, accuracy_curve
 from measure import Arm, Measured, Settings, trial_parameters
 from replicate import coordinates, data, objective_of, train_replicate
 
 from workbench.checkpoints import load_arrays, save_arrays
 from workbench.datasets import published
 from workbench.dimension import intrinsic_dim, spread_ratio
-from workbench.figures import AccuracyCurve, accuracy_curve
 from workbench.statistics import Solved
 from workbench.study import Claim, Study, judge_interval, n_to_decide
 from workbench.sweeps import Sweep

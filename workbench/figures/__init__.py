@@ -6,19 +6,6 @@ Paper and text colours are set, so that a figure looks the same on a dark page.
 
 from plotly.graph_objects import Figure
 
-from workbench.figures.accuracy import TRACES_PER_CURVE, AccuracyCurve, accuracy_curve, accuracy_versus_dimension
-from workbench.figures.parameters import dimension_versus_parameters
 from workbench.figures.slider import choices, live, menu, slider_figure
 
-__all__ = [
-    "TRACES_PER_CURVE",
-    "AccuracyCurve",
-    "Figure",
-    "accuracy_curve",
-    "accuracy_versus_dimension",
-    "choices",
-    "dimension_versus_parameters",
-    "live",
-    "menu",
-    "slider_figure",
-]
+__all__ = ["Figure", "choices", "live", "menu", "slider_figure"]

@@ -1,19 +1,21 @@
-"""Accuracy against subspace dimension: runs, monotone fit, threshold, intrinsic dimension."""
+"""Accuracy against subspace dimension: runs, monotone fit, threshold, intrinsic dimension; and its explorer."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
+import ipywidgets
 import numpy as np
 import plotly.graph_objects as go
+from annotated_types import Ge, Le
 
-from workbench import statistics
+from workbench import figures, statistics, widgets
 from workbench.dimension import Estimate, Runs
-from workbench.errors import require
+from workbench.errors import is_number, require
 from workbench.figures.style import COLOURS, SYMBOLS, censored_symbol, errors, finish, log_axis, threshold_name
+from workbench.schema import Parameter
 
 TRACES_PER_CURVE = 5
-
-
+STOPS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)  # of the explorer's slider in batch
 AccuracyCurve = dict[str, Any]  # what `accuracy_curve` returns
 
 
@@ -90,6 +92,57 @@ def accuracy_versus_dimension(
     note += "; triangle: only a bound." if any(curve["censored"] for curve in curves) else "."
     note += " Thin cross: diverged." if not np.isfinite(scores).all() else ""
     return finish(figure, title, note, height=530 + strip)
+
+
+def explore_runs(
+    curves_at: Callable[[float], Sequence[AccuracyCurve]],
+    *,
+    fraction: float = 0.9,
+    live: bool | None = None,
+    title: str = "Accuracy in a random subspace",
+    y_title: str = "Test accuracy (fraction of examples)",
+) -> go.Figure | ipywidgets.VBox:
+    """Show finished runs with a slider for the threshold and a choice of network; nothing is trained.
+
+    Args:
+        curves_at: Returns the curves at a fraction of the baseline, always the same networks in the same order. It is
+            called at every move of the slider, so it should only recompute the estimates.
+        fraction: Where the slider stands first, in (0, 1]; the view is then that of `accuracy_versus_dimension`.
+        live: Whether to return widgets; None asks `widgets.is_live`.
+        title: Above the figure.
+        y_title: What was scored, with its unit.
+
+    Returns:
+        A box of controls and a FigureWidget, or a plain figure with plotly's own slider and menu.
+
+    Raises:
+        InputError: If ``fraction`` is outside (0, 1].
+    """
+    require(is_number(fraction) and 0 < fraction <= 1, "fraction", "must be in (0, 1]", fraction, "0.9 is usual")
+    fraction = float(fraction)
+    help_text = "threshold as a fraction of the baseline"
+    threshold = Parameter("threshold", Annotated[float, Ge(min(0.3, fraction)), Le(1)], "float", fraction, help_text)
+    shown = widgets.explore(
+        lambda at: accuracy_versus_dimension(curves_at(at), title=title, y_title=y_title),
+        threshold,
+        fraction,
+        STOPS,
+        live=live,
+    )
+    if isinstance(shown, go.Figure):
+        return figures.menu(shown)
+    slider, figure = shown.children
+    slider.continuous_update = True
+    visible = figures.choices(figure)
+    network = ipywidgets.Dropdown(options=list(visible), description="network")
+
+    def choose(_: object) -> None:
+        with figure.batch_update():
+            for trace, seen in zip(figure.data, visible[network.value], strict=True):
+                trace.visible = seen
+
+    network.observe(choose, names="value")
+    return ipywidgets.VBox([ipywidgets.HBox([slider, network]), figure])
 
 
 def _curve_traces(curve: AccuracyCurve, index: int, span: tuple[float, float], floor: float) -> list[go.Scatter]:

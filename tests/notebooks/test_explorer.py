@@ -4,12 +4,11 @@ import ipywidgets
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from curves import STOPS, TRACES_PER_CURVE, accuracy_curve, accuracy_versus_dimension, explore_runs
 
-from workbench import figures
 from workbench.dimension import Runs, intrinsic_dim
 from workbench.errors import InputError
-from workbench.figures.accuracy import TRACES_PER_CURVE
-from workbench.widgets import STOPS, explore_runs, is_live
+from workbench.widgets import is_live
 
 
 def tables():
@@ -21,11 +20,11 @@ def tables():
 
 
 def curves_at(fraction):
-    return [figures.accuracy_curve(name, r, b, intrinsic_dim(r, b, fraction)) for name, r, b in tables()]
+    return [accuracy_curve(name, r, b, intrinsic_dim(r, b, fraction)) for name, r, b in tables()]
 
 
 def drawn_at(fraction):
-    return figures.accuracy_versus_dimension(curves_at(fraction))
+    return accuracy_versus_dimension(curves_at(fraction))
 
 
 def test_batch_gets_a_plain_figure_that_opens_on_the_static_view(monkeypatch):
