@@ -32,7 +32,7 @@ LAYERS = (
     "training coordinates pruning probes",
     "statistics",
     "dimension procedures merging laws verdicts",
-    "study sweeps",
+    "study sweeps index",
     "figures",
     "widgets",
     "runner",

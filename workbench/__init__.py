@@ -25,9 +25,11 @@ _HOMES = {
     "matched_learning_rate": "recipes",
     "mlp": "models",
     "projection": "coordinates",
+    "runs": "index",
     "search": "dimension",
     "train": "training",
     "train_group": "training",
+    "trials": "index",
 }
 __all__ = sorted([*_HOMES, "__version__"])
 

@@ -1,13 +1,18 @@
 """Claims, what was measured, and what the rule says: values, tables, files."""
 
+import functools
 import json
 import math
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench import records
 from workbench.errors import DataError, require_choice
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 # Okabe and Ito's blue and vermilion, told apart in every common colour blindness; the word stands there anyway.
 COLOURS = {"holds": "#0072B2", "fails": "#D55E00", "inconclusive": "#6A4C93", "illustration": "#5F5F5F"}
@@ -143,12 +148,10 @@ def n_to_decide(
 
 def read_report(path: str | Path) -> Report:
     """Read the findings of a run from its ``results.json``; raise DataError if this version cannot."""
-    from pydantic import TypeAdapter  # here, for the sake of studies, which only write
-
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
         require_choice("schema", str(data["schema"]), (str(records.SCHEMA),))
-        report = TypeAdapter(Report).validate_python(data)
+        report = _reader().validate_python(data)
         for finding in report.findings:
             require_choice("verdict", finding.verdict, VERDICTS)
         return report
@@ -157,6 +160,14 @@ def read_report(path: str | Path) -> Report:
             f"{path} must hold results of schema {records.SCHEMA}, got {type(error).__name__}: {error}; "
             "run the study again"
         ) from error
+
+
+@functools.cache
+def _reader() -> "TypeAdapter[Report]":
+    """Return what checks a report; making it costs more than using it."""
+    from pydantic import TypeAdapter  # here, for the sake of studies, which only write
+
+    return TypeAdapter(Report)
 
 
 def _number(value: float) -> str:

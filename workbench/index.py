@@ -1,0 +1,209 @@
+"""Tables of all runs and trials, read from their files through an index that can be rebuilt at any time.
+
+The files are the truth. The index keeps, for each, what a table needs and a stamp of the file it came from; every call
+compares the stamps, reads what is new, and forgets what is gone.
+"""
+
+import contextlib
+import json
+import os
+import sqlite3
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from workbench.errors import DataError
+from workbench.files import read_json
+from workbench.records import Run, all_runs
+from workbench.verdicts import read_report
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_VERSION = 1  # of the index; another one is made anew
+_BUSY_SECONDS = 2.0  # a lock held for longer: this call does without the index
+_RUN = ("study", "run", "status", "profile", "started", "seconds", "commit", "dirty", "device", "data", "sweep")
+_TRIAL = ("key", "function", "seconds", "finished", "failed")
+_WORDS = {"nan", "inf", "-inf"}  # what files hold in place of numbers that JSON lacks
+_Row = dict[str, Any]
+_T = TypeVar("_T")
+
+
+def runs(out: str | Path = "runs", study: str | None = None) -> "DataFrame":
+    """Return a table of all runs, a row each.
+
+    Args:
+        out: Folder of all runs.
+        study: Only this study's.
+
+    Returns:
+        What each run was, its parameters as ``parameters.<name>``, each claim's measurement as ``results.<claim>``
+        with its ends ``.low`` and ``.high``, its ``.n`` and its ``.verdict``. Files that cannot be read are left out
+        with a warning.
+    """
+    folders = {f"{folder.parent.name}/{folder.name}": folder for folder in all_runs(out)}
+    stamps = {
+        name: "/".join(_stamp(folder / file) for file in ("run.json", "results.json"))
+        for name, folder in folders.items()
+    }
+    rows = _rows(Path(out), "run", stamps, lambda name: _run_row(folders[name]))
+    for row in rows:
+        folder = folders[f"{row['study']}/{row['run']}"]
+        if row["status"] == "running":  # whether it still does is in no file
+            row["status"] = Run.read(folder).status
+        row["folder"] = str(folder)
+    table = _table([row for row in rows if study in (None, row["study"])], (*_RUN, "folder"))
+    return table.assign(started=_times(table["started"]))
+
+
+def trials(out: str | Path = "runs", function: str | None = None) -> "DataFrame":
+    """Return a table of all trials that finished or failed for good, a row each.
+
+    Args:
+        out: Folder of all runs.
+        function: Only this function's: ``module.name`` or the name alone.
+
+    Returns:
+        Key, function, CPU seconds, when it finished, whether it failed; its parameters as ``parameters.<name>``; what
+        it returned as ``result``, or as ``result.<name>`` for the single values of a mapping. Files that cannot be
+        read are left out with a warning.
+    """
+    folder = Path(out) / "trials"
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        found = [entry for entry in entries if entry.name.endswith(".json") and not entry.name.startswith(".")]
+        stamps = {entry.name: _stamp(entry) for entry in found}
+        rows = _rows(Path(out), "trial", stamps, lambda name: _trial_row(folder / name))
+        wanted = [row for row in rows if function in (None, row["function"], row["function"].rpartition(".")[2])]
+        table = _table(wanted, _TRIAL)
+        return table.assign(finished=_times(table["finished"], unit="s"))
+    return _table([], _TRIAL)
+
+
+def _run_row(folder: Path) -> _Row:
+    """Return what a table says of a run."""
+    record = Run.read(folder).record
+    data = record.get("data")
+    row = {name: record.get(name) for name in _RUN} | {"data": data.get("name") if isinstance(data, dict) else None}
+    row |= {f"parameters.{name}": value for name, value in record["parameters"].items()}
+    if (folder / "results.json").exists():
+        try:
+            findings = read_report(folder / "results.json").findings
+        except DataError as problem:
+            return row | {"damaged": str(problem)}
+        for finding in findings:
+            name = f"results.{finding.claim.name}"
+            low, high = finding.interval or (None, None)
+            row |= {name: finding.value, f"{name}.low": low, f"{name}.high": high}
+            row |= {f"{name}.n": finding.n, f"{name}.verdict": finding.verdict}
+    return row
+
+
+def _trial_row(path: Path) -> _Row:
+    """Return what a table says of a trial."""
+    record = read_json(path)
+    if not isinstance(record, dict) or not isinstance(record.get("parameters"), dict):
+        raise DataError(f"{path} must be a trial, got something else")
+    row = {name: record.get(name) for name in _TRIAL} | {"failed": path.name.endswith(".failed.json")}
+    row |= {"key": path.name.partition(".")[0], "function": str(record.get("function"))}
+    row |= {f"parameters.{name}": value for name, value in record["parameters"].items()}
+    result = record.get("result")
+    if isinstance(result, dict):
+        return row | {f"result.{name}": _number(value) for name, value in result.items() if _is_scalar(value)}
+    return row | ({"result": _number(result)} if "result" in record and _is_scalar(result) else {})
+
+
+def _is_scalar(value: object) -> bool:
+    """Tell single values from lists and mappings."""
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _number(value: Any) -> Any:
+    """Turn the words for nan and infinities back."""
+    return float(value) if isinstance(value, str) and value in _WORDS else value
+
+
+def _stamp(file: "Path | os.DirEntry[str]") -> str:
+    """Return what changes when a file does; it is replaced and never written in place."""
+    try:
+        about = file.stat()
+    except OSError:
+        return ""
+    return f"{about.st_mtime_ns} {about.st_size} {about.st_ino}"
+
+
+def _rows(out: Path, kind: str, stamps: Mapping[str, str], read: Callable[[str], _Row]) -> list[_Row]:
+    """Return the rows of what has these stamps, in order of name; warn of what cannot be read."""
+    path = out / "index.sqlite"
+    known: dict[str, tuple[str, str]] = _use(path, lambda index: _known(index, kind)) or {}
+    new = [(kind, n, stamp, _document(read, n)) for n, stamp in stamps.items() if known.get(n, ("",))[0] != stamp]
+    gone = [(kind, name) for name in known if name not in stamps]
+    if new or gone:
+        _use(path, lambda index: _write(index, new, gone))
+    texts = {name: text for name, (_, text) in known.items()} | {name: text for _, name, _, text in new}
+    # Read at once: much faster than one by one.
+    rows: list[_Row] = json.loads(f"[{','.join(texts[name] for name in sorted(stamps))}]")
+    damaged = [problem for row in rows if (problem := row.pop("damaged", None))]
+    if damaged:
+        more = f"; and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+        warnings.warn(f"left out of the table: {'; '.join(damaged[:3])}{more}", stacklevel=3)
+    return [row for row in rows if row]
+
+
+def _document(read: Callable[[str], _Row], name: str) -> str:
+    """Return a row as text; a file that cannot be read is a row too, so that it is not read again at every call."""
+    try:
+        return json.dumps(read(name))
+    except DataError as problem:
+        return json.dumps({"damaged": str(problem)})
+
+
+def _use(path: Path, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
+    """Do something with the index, or do without: it is only a cache. A broken one is removed."""
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as index:
+            return work(index)
+    except sqlite3.OperationalError:  # locked, read only, no space, no such folder
+        return None
+    except sqlite3.DatabaseError:
+        for broken in (path.with_name(f"{path.name}-journal"), path):
+            with contextlib.suppress(OSError):
+                broken.unlink()
+        return None
+
+
+def _known(index: sqlite3.Connection, kind: str) -> dict[str, tuple[str, str]]:
+    """Return the stamp and the row of every name; none from an index of another version."""
+    if index.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+        return {}
+    found = index.execute("SELECT name, stamp, row FROM documents WHERE kind = ?", [kind])
+    return {name: (stamp, row) for name, stamp, row in found}
+
+
+def _write(index: sqlite3.Connection, new: Sequence[tuple[str, ...]], gone: Sequence[tuple[str, ...]]) -> None:
+    """Note what is new and what is gone, all or nothing."""
+    index.execute("BEGIN IMMEDIATE")
+    if index.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+        index.execute("DROP TABLE IF EXISTS documents")
+        index.execute("CREATE TABLE documents (kind TEXT, name TEXT, stamp TEXT, row TEXT, PRIMARY KEY (kind, name))")
+        index.execute(f"PRAGMA user_version = {_VERSION}")
+    index.executemany("REPLACE INTO documents VALUES (?, ?, ?, ?)", new)
+    index.executemany("DELETE FROM documents WHERE kind = ? AND name = ?", gone)
+    index.execute("COMMIT")
+
+
+def _table(rows: list[_Row], first: tuple[str, ...]) -> "DataFrame":
+    """Return rows as a table: the columns of all, then parameters, then results."""
+    import pandas
+
+    names = dict.fromkeys(name for row in rows for name in row)
+    parameters = [name for name in names if name.startswith("parameters.")]
+    columns = dict.fromkeys([*first, *parameters, *names])
+    return pandas.DataFrame({name: [row.get(name) for row in rows] for name in columns})
+
+
+def _times(values: "Any", **settings: Any) -> Any:
+    """Return times in UTC; what is none is missing."""
+    import pandas
+
+    return pandas.to_datetime(values, utc=True, errors="coerce", **settings)
