@@ -72,6 +72,10 @@ class Schema:
         """Names in the order of the cell."""
         return tuple(parameter.name for parameter in self.parameters)
 
+    def __getitem__(self, name: str) -> Parameter:
+        """Return the parameter of that name; raise InputError where there is none."""
+        return self._known(name, "schema")
+
     def check(self, given: dict[str, Any], origin: str) -> dict[str, Any]:
         """Check values by name; ``origin`` says where they came from. Raise InputError for a name that is not known."""
         return {name: self._known(name, origin).check(value, origin) for name, value in given.items()}

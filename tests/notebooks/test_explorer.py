@@ -79,11 +79,6 @@ def test_a_move_redraws_at_once():
     assert min(seconds) < 0.1
 
 
-def test_outside_a_notebook_nothing_is_live(monkeypatch):
-    monkeypatch.delenv("WORKBENCH_BATCH", raising=False)
-    assert not is_live()
-
-
 @pytest.mark.parametrize("fraction", [0.0, 1.5, True, "0.9"])
 def test_a_fraction_outside_its_range_is_refused(fraction):
     with pytest.raises(InputError, match=r"fraction must be in \(0, 1\]"):
