@@ -1,6 +1,15 @@
 """``python -m workbench`` is the command ``workbench``."""
 
-from workbench.runner.cli import main
+from workbench.runner.stops import leave_at_signals
+
+
+def main() -> None:
+    """Run the command line; signals end it without a traceback from its first moment on."""
+    leave_at_signals()
+    from workbench.runner import cli
+
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

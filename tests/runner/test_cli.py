@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from workbench.errors import InputError
-from workbench.runner import cli, launch, studies
+from workbench.runner import cli, papermill, studies
 from workbench.runner.studies import last_verdicts
 
 STUDY = """\
@@ -95,7 +95,7 @@ def invoke(monkeypatch, tmp_path, capsys):
     def refuse(*_, **__):
         raise AssertionError("a kernel was about to start")
 
-    monkeypatch.setattr(launch, "execute", refuse)
+    monkeypatch.setattr(papermill, "execute", refuse)
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):

@@ -52,10 +52,10 @@ def test_kernel_is_ours_and_finds_what_stands_beside_the_notebook(tmp_path, note
 
 
 def test_exception_in_a_cell(tmp_path, notebook):
-    outcome = execute(notebook("pass", "1 / 0", "print('never')"), {"a": 5}, tmp_path)
+    outcome = execute(notebook("pass", "pass\n1 / 0", "print('never')"), {"a": 5}, tmp_path)
     assert outcome.status == "failed"
     assert outcome.error is not None
-    assert (outcome.error["cell"], outcome.error["name"]) == (3, "ZeroDivisionError")
+    assert (outcome.error["cell"], outcome.error["line"], outcome.error["name"]) == (3, 2, "ZeroDivisionError")
     assert "1 / 0" in outcome.error["traceback"]
     assert "\x1b" not in outcome.error["traceback"]
 
@@ -126,7 +126,7 @@ def test_interrupted_run_says_how_to_go_on(tmp_path, notebook, command, number):
     process.send_signal(number)
     _, error = process.communicate(timeout=20)
     assert process.returncode == 128 + number
-    assert f"go on with: workbench run {book} -p a=3" in error
+    assert f"resume {found[0].parent.name}" in error
     record = json.loads((found[0].parent / "run.json").read_text())
     assert (record["status"], record["error"]["cell"], record["error"]["name"]) == ("interrupted", 2, "Interrupted")
     assert "cell 2: Interrupted: by " in (found[0].parent / "page.html").read_text(encoding="utf-8")

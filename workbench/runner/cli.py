@@ -1,11 +1,10 @@
 """The command ``workbench``. Starts fast: kernels, papermill and torch are imported by what needs them."""
 
-import signal
 import sys
 
-from workbench.errors import InputError
+from workbench.errors import ExecutorError, InputError
 from workbench.runner.commands import run, studies
-from workbench.runner.console import INTERRUPTED, REFUSED, STORAGE, app, complain
+from workbench.runner.console import REFUSED, STORAGE, app, complain
 
 COMMANDS = (run, studies)  # in the order of --help
 
@@ -18,7 +17,5 @@ def main() -> None:
         complain("error", problem)
         sys.exit(REFUSED)
     except OSError as problem:
-        complain("storage", problem)
+        complain("environment" if isinstance(problem, ExecutorError) else "storage", problem)
         sys.exit(STORAGE)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED + signal.SIGINT)

@@ -1,56 +1,199 @@
-"""One run from checked parameters to record and page."""
+"""One run from checked parameters to record and page: what is done is shown, what is missing is computed."""
 
+import contextlib
 import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from json import dumps
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from workbench.errors import DataError, StorageError
+from workbench.files import plain, write_json
 from workbench.records import Run
-from workbench.runner.pages import write_page
-from workbench.runner.papermill import Outcome, execute
+from workbench.runner.checks import check_reachable, check_writable, dask_address
+from workbench.runner.outcome import Outcome
 from workbench.runner.progress import ProgressView
+from workbench.runner.stops import collected_signals, leave_if
+from workbench.sources import source_digest, versions
 from workbench.verdicts import Report, read_report
+
+_POLL_SECONDS = 0.2
+_OF_ONE_ATTEMPT = ("results.json", "executed.ipynb", "page.html")
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A run, how it ended, what it found, and whether that was there already."""
+
+    run: Run
+    outcome: Outcome
+    report: Report | None
+    reused: bool
 
 
 def launch(
     notebook: Path,
-    parameters: dict[str, Any],
+    values: dict[str, Any],
     *,
     profile: str,
     out: Path,
+    executor: str | None = None,
     workers: int | None = None,
     timeout: float | None = None,
-) -> tuple[Run, Outcome, Report | None]:
-    """Run a study and keep everything about it; progress goes to standard error.
+    force: bool = False,
+    more: dict[str, Any] | None = None,
+) -> Launched:
+    """Run a study, or show its run of the same source, parameters and versions; progress goes to standard error.
+
+    Two processes that want the same run take turns: the second shows what the first computed. A run that failed or
+    was interrupted goes on in its own folder. Ctrl-C and SIGTERM end all this in good order.
+
+    Args:
+        notebook: The study.
+        values: A checked value for each parameter.
+        profile: Where the values came from, for the record.
+        out: Folder of all runs.
+        executor: ``serial``, ``processes`` or ``dask:ADDRESS``; ``None`` takes ``WORKBENCH_EXECUTOR``, else processes.
+        workers: Worker processes; ``None`` takes ``WORKBENCH_WORKERS``, else one for each core.
+        timeout: Seconds a cell may take; ``None`` for no limit.
+        force: Compute again what is there already, in a new folder.
+        more: Further entries of the record.
 
     Returns:
-        The run, how it ended, what it found. A failure has a page too, except where the study refused its input.
+        The run. What the study refused has left no folder, unless an earlier attempt made it.
     """
-    # What is not asked for is left to the sweep: one process for each core.
-    asked = os.environ.get("WORKBENCH_WORKERS", "") if workers is None else str(workers)
-    run = Run.start(
-        out,
-        notebook.stem,
-        parameters,
-        notebook=str(notebook),
-        profile=profile,
-        workers=int(asked) if asked.isdigit() else None,
-    )
+    executor = executor or os.environ.get("WORKBENCH_EXECUTOR") or "processes"
+    address = dask_address(executor)
+    check_writable(out)
+    key = run_key(notebook, values)
+    with collected_signals() as stops, _turn(out, key, stops):
+        found = earlier_runs(out, notebook.stem).get(key, [])
+        done = [run for run in found if is_done(run)]
+        if done and not force:
+            return _shown(done[-1], out)
+        if address:
+            check_reachable(*address)
+        from workbench.sweeps import _default_workers as default_workers
+
+        entries = {"key": key, "notebook": str(notebook), "profile": profile, "timeout": timeout, **(more or {})}
+        entries |= {"executor": executor, "workers": default_workers() if workers is None else workers}
+        unfinished = [run for run in found if run.status in {"failed", "interrupted", "refused"}]
+        again = unfinished[-1] if unfinished and not force else None
+        run = _reopened(again, entries) if again else Run.start(out, notebook.stem, values, **entries)
+        return _computed(run, values, out, force, stops, fresh=again is None)
+
+
+def run_key(notebook: Path, values: dict[str, Any]) -> str:
+    """Hash what decides a run's results: the notebook's source and imports, parameters, versions; 32 hex digits."""
+    identity = {"source": source_digest(notebook), "parameters": plain(values), "versions": versions()}
+    return sha256(dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def earlier_runs(out: Path, study: str) -> dict[str, list[Run]]:
+    """Return the readable runs of a study by their key, the oldest first."""
+    found: dict[str, list[Run]] = {}
+    for path in sorted((out.absolute() / study).glob("[!.]*/run.json")):
+        with contextlib.suppress(DataError):
+            run = Run.read(path.parent)
+            found.setdefault(str(run.record.get("key")), []).append(run)
+    return found
+
+
+def is_done(run: Run) -> bool:
+    """Tell whether a run has results that can be shown again; a notebook without ``Study`` writes none."""
+    return run.record["status"] == "done" and (run.folder / "results.json").is_file()
+
+
+@contextlib.contextmanager
+def _turn(out: Path, key: str, stops: list[int]) -> Iterator[None]:
+    """Hold what is one process's at a time; wait while another one has it."""
+    from filelock import FileLock, Timeout
+
+    lock, said = FileLock(out / ".locks" / f"{key}.lock"), False
+    try:
+        while not lock.is_locked:
+            leave_if(stops)
+            try:
+                lock.acquire(timeout=_POLL_SECONDS if said else 0)
+            except Timeout:
+                if not said:
+                    Console(stderr=True).print("another process computes this run: waiting for it", highlight=False)
+                said = True
+        leave_if(stops)
+        yield
+    finally:
+        lock.release()
+
+
+def _reopened(run: Run, entries: dict[str, Any]) -> Run:
+    """Begin a further attempt of a run; what an earlier one half wrote goes."""
+    run.reopen()
+    for name in _OF_ONE_ATTEMPT:
+        (run.folder / name).unlink(missing_ok=True)
+    run.record |= entries
+    write_json(run.folder / "run.json", run.record)
+    return run
+
+
+def _computed(run: Run, values: dict[str, Any], out: Path, force: bool, stops: list[int], fresh: bool) -> Launched:
+    """Execute a run's notebook and complete its record and page."""
+    record, notebook = run.record, Path(run.record["notebook"])
+    names = {"WORKBENCH_EXECUTOR": record["executor"], "WORKBENCH_WORKERS": record["workers"]}
+    environment = {name: str(value) for name, value in names.items()} | {"WORKBENCH_FORCE": str(int(force))}
     with ProgressView(run.folder / "progress.jsonl", Console(stderr=True), notebook.stem) as view:
+        from workbench.runner.papermill import execute
+
         outcome = execute(
             notebook,
-            parameters,
+            values,  # not the record's: JSON has no tuples
             run.folder,
-            environment={"WORKBENCH_WORKERS": asked},
-            timeout=timeout,
+            environment=environment,
+            timeout=record["timeout"],
             watch=view.update,
+            stops=stops,
         )
-    run.finish(outcome.status, outcome.error)
-    results, executed = run.folder / "results.json", run.folder / "executed.ipynb"
-    report = read_report(results) if results.is_file() else None
-    if outcome.status != "refused" and executed.is_file():
-        library = out.absolute() / "plotly.min.js"  # shared by the pages of all runs
+    if outcome.status == "done" and outcome.storage:  # what is not whole must be computed again
+        error = {"cell": None, "name": StorageError.__name__, "message": outcome.storage}
+        outcome = replace(outcome, status="failed", error=error)
+    report, problem = None, None
+    try:
+        run.finish(outcome.status, outcome.error)
+        if outcome.status == "refused":
+            if fresh:
+                shutil.rmtree(run.folder)
+        else:
+            report = _report(run)
+            _write_page(run, out, report)
+    except OSError as error:
+        problem = str(error)
+    outcome = replace(outcome, storage=outcome.storage or problem, signal=next(iter(stops), None))
+    return Launched(run, outcome, report, reused=False)
+
+
+def _shown(run: Run, out: Path) -> Launched:
+    """Return a run that is done, with its page even where the earlier process ended before writing it."""
+    report = _report(run)
+    if not (run.folder / "page.html").is_file():
+        _write_page(run, out, report)
+    return Launched(run, Outcome("done"), report, reused=True)
+
+
+def _report(run: Run) -> Report | None:
+    """Read a run's findings, if it came to any."""
+    results = run.folder / "results.json"
+    return read_report(results) if results.is_file() else None
+
+
+def _write_page(run: Run, out: Path, report: Report | None) -> None:
+    """Write a run's page from its executed notebook, if there is one."""
+    executed, library = run.folder / "executed.ipynb", out.absolute() / "plotly.min.js"  # shared by all runs
+    if executed.is_file():
+        from workbench.runner.pages import write_page
+
         verdicts = report._repr_html_() if report else ""
         write_page(executed, run.folder / "page.html", library=library, record=run.record, verdicts=verdicts)
-    return run, outcome, report

@@ -12,11 +12,10 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,22 +30,12 @@ from papermill.log import logger
 
 from workbench.errors import InputError
 from workbench.files import write_text
+from workbench.runner.outcome import PAPERMILLS_OWN, Outcome
 from workbench.schema import read_cells
 
-PAPERMILLS_OWN = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that are not the author's
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 6.0  # an interrupted cell's time to end in good order
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an execution ended."""
-
-    status: str  # done, failed, refused (by the notebook's own check of its input) or interrupted
-    error: dict[str, Any] | None = None  # why it ended early: cell (its number in the source, from 1), name, message
-    signal: int | None = None  # what interrupted it
-    storage: str | None = None  # the first failure to write the executed notebook; the computation went on
 
 
 def execute(
@@ -57,10 +46,9 @@ def execute(
     environment: Mapping[str, str] | None = None,
     timeout: float | None = None,
     watch: Callable[[], None] = lambda: None,
+    stops: Sequence[int] = (),
 ) -> Outcome:
     """Execute a notebook in a kernel of this interpreter, in the notebook's own folder.
-
-    Ctrl-C and SIGTERM interrupt the running cell, so that what it finished is kept; a second signal kills.
 
     Args:
         notebook: The study.
@@ -69,6 +57,8 @@ def execute(
         environment: Further environment variables of the kernel.
         timeout: Seconds a cell may take; ``None`` for no limit.
         watch: Called about ten times a second meanwhile.
+        stops: Signals received, growing meanwhile. The first interrupts the running cell, so that what it finished is
+            kept, and no other cell begins; a second kills.
 
     Returns:
         How it ended; an exception in a cell is an outcome too.
@@ -76,17 +66,26 @@ def execute(
     notebook, run_dir = notebook.absolute(), run_dir.absolute()
     writer = _AtomicWriter()
     papermill_io.register(run_dir.anchor, writer)  # registering "local" would silently do nothing
-    with _kernel_kind(run_dir, environment or {}) as kind, _stop_signals() as stops:
-        work = ThreadPoolExecutor(1).submit(_call_papermill, notebook, parameters, run_dir, kind, timeout)
+
+    def halt(**_: Any) -> None:
+        if stops:
+            raise _StoppedError
+
+    with _kernel_kind(run_dir, environment or {}) as kind:
+        seconds = timeout and max(1, round(timeout))
+        settings: dict[str, Any] = {"kernel_manager_class": kind, "execution_timeout": seconds, "on_cell_start": halt}
+        work = ThreadPoolExecutor(1).submit(_call_papermill, notebook, parameters, run_dir, settings)
         _pass_time(work, kind, stops, watch)
     watch()
     outcome = _outcome(work.exception(), run_dir, stops)
     return replace(outcome, storage=writer.failure or outcome.storage)
 
 
-def _call_papermill(
-    notebook: Path, parameters: Mapping[str, Any], run_dir: Path, kind: "type[_Kernel]", timeout: float | None
-) -> None:
+class _StoppedError(Exception):
+    """Ends an execution between two cells, when no kernel can be interrupted."""
+
+
+def _call_papermill(notebook: Path, parameters: Mapping[str, Any], run_dir: Path, settings: Mapping[str, Any]) -> None:
     """Run papermill without its bar, its log in the run's folder."""
     with contextlib.closing(ensure_event_loop()), (run_dir / "log.txt").open("a", encoding="utf-8") as log:
         logger.setLevel("CRITICAL")  # what it would say is in our record
@@ -99,10 +98,9 @@ def _call_papermill(
             progress_bar=False,
             stdout_file=log,
             stderr_file=log,
-            execution_timeout=None if timeout is None else max(1, round(timeout)),
-            kernel_manager_class=kind,
             # The kernel's folder; papermill's own cwd argument would change the whole process's.
             resources={"metadata": {"path": str(notebook.parent)}},
+            **settings,
         )
 
 
@@ -117,26 +115,27 @@ class _AtomicWriter(LocalHandler):
     failure: str | None = None
 
     def write(self, buf: str, path: str) -> None:
-        """Write a notebook or remember why not."""
+        """Write a notebook or remember why not; papermill writes it again, whole, after each cell."""
         try:
             write_text(path, buf)
+            self.failure = None
         except OSError as error:
-            self.failure = self.failure or f"{path}: {error}"
+            self.failure = str(error)
 
 
 class _Kernel(AsyncKernelManager):
     """A kernel of this interpreter, whatever kernels are installed."""
 
     started: ClassVar["_Kernel | None"] = None  # of a run's own subclass: papermill takes a class and keeps the kernel
+    process: Any = None  # kept when jupyter_client forgets it: workers may outlive a kernel
 
     def send(self, number: int) -> None:
         """Send a signal to the kernel and the workers it started, or kill it where there are no groups."""
-        process = getattr(self.provisioner, "process", None)
         with contextlib.suppress(OSError):
-            if process is not None and hasattr(os, "killpg"):
-                os.killpg(process.pid, number)  # jupyter_client starts it as a session of its own
-            elif process is not None:
-                process.kill()
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, number)  # jupyter_client starts it as a session of its own
+            else:
+                self.process.kill()
 
 
 @contextlib.contextmanager
@@ -160,11 +159,14 @@ def _kernel_kind(run_dir: Path, more: Mapping[str, str]) -> Iterator[type[_Kerne
             if os.name == "posix":
                 # Sockets in a private folder: no port to race for, nobody else's to reach.
                 self.transport, self.ip = "ipc", str(folder / "k")
-            RunKernel.started = self
 
         async def start_kernel(self, **settings: Any) -> Any:  # type: ignore[override]  # the base is async in disguise
             with (run_dir / "log.txt").open("ab") as log:  # what its process says outside its cells
-                return await super().start_kernel(stdout=log, stderr=log, **settings)
+                try:
+                    await super().start_kernel(stdout=log, stderr=log, **settings)
+                finally:
+                    self.process = getattr(self.provisioner, "process", None)
+                    RunKernel.started = self if self.process else None
 
     try:
         yield RunKernel
@@ -174,21 +176,7 @@ def _kernel_kind(run_dir: Path, more: Mapping[str, str]) -> Iterator[type[_Kerne
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of acting on them."""
-    received: list[int] = []
-    # Python allows handlers in the main thread only.
-    mine = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in mine}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _pass_time(work: Future[None], kind: type[_Kernel], stops: list[int], watch: Callable[[], None]) -> None:
+def _pass_time(work: Future[None], kind: type[_Kernel], stops: Sequence[int], watch: Callable[[], None]) -> None:
     """Wait for the end, passing signals on: the first interrupts, the second or a lack of patience kills."""
     asked = 0.0
     while not work.done():
@@ -204,14 +192,16 @@ def _pass_time(work: Future[None], kind: type[_Kernel], stops: list[int], watch:
             kernel.send(_KILL)
 
 
-def _outcome(error: BaseException | None, run_dir: Path, stops: list[int]) -> Outcome:
+def _outcome(error: BaseException | None, run_dir: Path, stops: Sequence[int]) -> Outcome:
     """Turn what papermill raised into what happened."""
     if error is None:
         return Outcome("done")
     said = {"cell": _failed_cell(run_dir), "name": type(error).__name__, "message": str(error)}
     if isinstance(error, PapermillExecutionError):
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+        line = re.search(r"Cell In\[\d+\], line (\d+)", trace)  # IPython's: the first is the failed cell's own
         said |= {"name": error.ename, "message": error.evalue, "traceback": trace}
+        said |= {"line": int(line[1])} if line else {}
     elif isinstance(error, DeadKernelError):
         said |= {"name": "KernelDied", "message": "the kernel was killed or crashed (out of memory is the usual cause)"}
     elif isinstance(error, CellTimeoutError):
@@ -224,12 +214,6 @@ def _outcome(error: BaseException | None, run_dir: Path, stops: list[int]) -> Ou
     # The study's first cell checks what types cannot say; once work has begun the same error is a failure.
     refused = said["name"] in {"InputError", "DataError"} and not (run_dir / "progress.jsonl").exists()
     return Outcome("refused" if refused else "failed", said)
-
-
-def error_line(error: Mapping[str, Any]) -> str:
-    """Return an outcome's error as a line of text; what ends before the first cell has no cell."""
-    where = "" if error["cell"] is None else f"cell {error['cell']}: "
-    return f"{where}{error['name']}: {error['message']}"
 
 
 def _failed_cell(run_dir: Path) -> int | None:

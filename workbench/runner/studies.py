@@ -73,8 +73,13 @@ def resolve(
         | schema.check(known[profile], f"profile {profile}")
         | schema.check(read_file(file) if file else {}, str(file))
         | schema.parse(assignments)
-        | schema.check({} if seed is None else {"seed": seed}, "--seed")
+        | schema.check({} if seed is None else seeded(schema, seed), "--seed")
     )
+
+
+def seeded(schema: Schema, seed: int) -> dict[str, Any]:
+    """Return what one seed means to a study: its ``seed``, or a list of one as its ``seeds``."""
+    return {"seeds": [seed]} if "seeds" in schema.names and "seed" not in schema.names else {"seed": seed}
 
 
 def describe(notebook: Path) -> dict[str, str]:

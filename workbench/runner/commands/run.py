@@ -1,7 +1,7 @@
-"""``workbench run``: one study, from its parameters to its verdicts."""
+"""``workbench run`` and ``resume``: one study, from its parameters to its verdicts."""
 
-import json
-import shlex
+import os
+import platform
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from workbench.errors import InputError, require
 from workbench.runner.console import (
     FAILED,
     INTERRUPTED,
     REFUSED,
+    SOME_FAILED,
     STORAGE,
     Json,
     Out,
@@ -22,28 +24,67 @@ from workbench.runner.console import (
     print_json,
     say,
 )
+from workbench.runner.stops import command_line, follow_parent
+
+_CODES = {"TrialError": SOME_FAILED, "StorageError": STORAGE, "ExecutorError": STORAGE}  # by the kernel's error
+
+RunName = Annotated[str, typer.Argument(help="A run's name, the beginning of one, its folder, or a study: its newest.")]
+Parameters = Annotated[
+    list[str] | None, typer.Option("-p", help="name=value, read by the parameter's declared type; repeatable.")
+]
+ParametersFile = Annotated[Path | None, typer.Option(help="YAML or JSON file of parameters.")]
+Profile = Annotated[str, typer.Option(help="smoke (seconds), laptop (minutes), paper (the source's scale).")]
+Executor = Annotated[
+    str | None, typer.Option(help="serial, processes (the default) or dask:ADDRESS, such as dask:tcp://host:8786.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one for each core.")]
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds one cell may take.")]
+Force = Annotated[bool, typer.Option("--force", help="Compute again what is done; earlier results stay.")]
 
 
-@app.command()
+class _StudyHelp(typer.core.TyperCommand):
+    """Adds the parameters of the study named on the command line to ``--help``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Remember the arguments: ``--help`` is answered before they are understood."""
+        ctx.meta["arguments"] = list(args)
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help of the command, then of the first study among the arguments."""
+        from workbench.runner.studies import find
+        from workbench.schema import read_schema
+
+        super().format_help(ctx, formatter)
+        for argument in ctx.meta["arguments"]:
+            try:
+                schema = read_schema(find(argument))
+            except InputError:
+                continue
+            say(f" Parameters of {schema.notebook.stem}, each -p NAME=VALUE:")
+            return say(*(f"   {p.name}: {p.source} = {p.default!r}  {p.help}" for p in schema.parameters), "")
+
+
+@app.command(cls=_StudyHelp)
 def run(
     study: Study,
-    parameter: Annotated[
-        list[str] | None, typer.Option("-p", help="name=value, read by the parameter's declared type; repeatable.")
-    ] = None,
-    params: Annotated[Path | None, typer.Option(help="YAML or JSON file of parameters.")] = None,
-    profile: Annotated[
-        str, typer.Option(help="smoke (seconds), laptop (minutes), paper (the source's scale).")
-    ] = "laptop",
-    seed: Annotated[int | None, typer.Option(help="Short for -p seed=N.")] = None,
+    parameter: Parameters = None,
+    params: ParametersFile = None,
+    profile: Profile = "laptop",
+    seed: Annotated[int | None, typer.Option(help="Short for -p seed=N, or -p seeds=N where there is that.")] = None,
     out: Out = Path("runs"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one for each core.")] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds one cell may take.")] = 6 * 3600,
+    executor: Executor = None,
+    workers: Workers = None,
+    timeout: Timeout = 6 * 3600,
+    force: Force = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check names, types and bounds, show the values; run nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Run a study: check its parameters, execute it, judge its claims, write its page.
+
+    What is done already is shown and not computed again. With STUDY, --help lists its parameters.
 
     Example: [bold]workbench run intrinsic-dimension -p seeds=0,1,2,3,4 -p fraction=0.95[/bold]
     """
@@ -54,39 +95,93 @@ def run(
     if dry_run:
         lines = [f"{name} = {value!r}" for name, value in values.items()]
         return print_json({"notebook": notebook, "parameters": values}) if as_json else say(*lines)
+    settings = {"profile": profile, "executor": executor, "workers": workers, "timeout": timeout, "force": force}
+    sweep = follow_parent()
+    _launch(notebook, values, out, settings | ({"more": {"sweep": sweep}} if sweep else {}), as_json)
+
+
+@app.command()
+def resume(run: RunName, out: Out = Path("runs"), as_json: Json = False) -> None:
+    """Go on with a run that was interrupted or failed; finished trials are not computed again.
+
+    Example: [bold]workbench resume 20260101T120000Z-3fa4b1[/bold]
+    """
+    from workbench.records import find_run
+    from workbench.runner.launch import run_key
+    from workbench.schema import read_schema
+
+    earlier = find_run(out, run)
+    out, record = earlier.folder.parents[1], earlier.record
+    notebook = Path(str(record.get("notebook", "")))
+    # A record is data, perhaps a stranger's: it may name a study, and never bring one along.
+    known = notebook.suffix == ".ipynb" and notebook.is_file() and out not in notebook.resolve().parents
+    require(known, "RUN", "must be of a notebook that is still there", str(notebook), "start it by `workbench run`")
+    schema = read_schema(notebook)
+    values = schema.check({p.name: p.default for p in schema.parameters}, "defaults")
+    values |= schema.check(record["parameters"], f"run {record['run']}")
+    if run_key(notebook, values) != record.get("key"):
+        complain("note", f"the source or its versions have changed since {record['run']}: this is a new run")
+    # What a record from another machine says of processes and clusters is not this machine's.
+    own = record.get("host") == platform.node()
+    settings = {name: record.get(name) if own else None for name in ("executor", "workers", "timeout")}
+    _launch(notebook, values, out, settings | {"profile": str(record.get("profile"))}, as_json)
+
+
+def _launch(notebook: Path, values: dict[str, Any], out: Path, settings: dict[str, Any], as_json: bool) -> None:
+    """Run a study, say how it ended, exit with its code."""
     from workbench.runner.launch import launch
 
-    done, outcome, report = launch(notebook, values, profile=profile, out=out, workers=workers, timeout=timeout)
+    done = launch(notebook, values, out=out, **settings)
+    folder, outcome = done.run.folder, done.outcome
+    if outcome.signal:
+        kept = "it is done" if outcome.status == "done" else "finished trials are kept"
+        complain("interrupted", f"{kept}, go on with: {_resume(folder)}")
     if as_json:
-        results = json.loads((done.folder / "results.json").read_text(encoding="utf-8")) if report else None
-        print_json({**done.record, "folder": done.folder, "results": results})
+        from workbench.files import read_json
+
+        results = read_json(folder / "results.json") if done.report else None
+        print_json({**done.run.record, "folder": folder, "results": results, "reused": done.reused})
     else:
-        _show_end(done.folder, outcome, report)
-    codes = {"done": 0, "failed": FAILED, "refused": REFUSED, "interrupted": INTERRUPTED + (outcome.signal or 0)}
-    sys.exit(STORAGE if outcome.storage and outcome.status in {"done", "failed"} else codes[outcome.status])
+        _show_end(done)
+    sys.exit(_code(outcome))
 
 
-def _show_end(folder: Path, outcome: Any, report: Any) -> None:
+def _resume(folder: Path) -> str:
+    """Return the command that goes on with a run."""
+    out = folder.parents[1]
+    return command_line("resume", folder.name, *([] if out == Path("runs").absolute() else ["--out", out]))
+
+
+def _code(outcome: Any) -> int:
+    """Return the exit code of an outcome."""
+    if outcome.signal:
+        return INTERRUPTED + int(outcome.signal)
+    if outcome.status == "refused":
+        return REFUSED
+    if outcome.storage:
+        return STORAGE
+    return _CODES.get(outcome.error["name"], FAILED) if outcome.status == "failed" else 0
+
+
+def _show_end(done: Any) -> None:
     """Print claims and verdicts, how the run ended, and where its files are."""
-    from workbench.runner.papermill import error_line
+    from workbench.runner.outcome import error_line
     from workbench.verdicts import COLOURS
 
-    if report:
-        text = Text(f"\n{report}")
+    folder, outcome = done.run.folder, done.outcome
+    if done.report:
+        text = Text(f"\n{done.report}")
         for verdict, colour in COLOURS.items():
             text.highlight_regex(f"(?m)^{verdict.upper()}", f"bold {colour}")
         say(text)
-    error = outcome.error
     if outcome.status == "refused":
-        complain("error", error["message"])
-        return
+        complain("error", outcome.error["message"])
     if outcome.status == "failed":
-        complain("failed", error_line(error))
-    if outcome.status == "interrupted":
-        again = shlex.join(["workbench", *sys.argv[1:]])
-        complain("interrupted", f"finished trials are kept, go on with: {again}")
+        complain("failed", error_line(outcome.error))
     if outcome.storage:
-        complain("storage", outcome.storage)
+        complain("storage", f"{outcome.storage}; then: {_resume(folder)}")
+    if done.reused:
+        complain("already done", f"in {os.path.relpath(folder)}; --force runs it again")
     for label, name in (("notebook", "executed.ipynb"), ("page", "page.html"), ("record", "run.json")):
         if (folder / name).is_file():
             say(f"{label:<9} {folder / name}")

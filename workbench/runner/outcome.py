@@ -1,0 +1,23 @@
+"""How an execution ended. Apart from papermill, so that a finished run is shown without importing it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PAPERMILLS_OWN = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that are not the author's
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an execution ended."""
+
+    status: str  # done, failed, refused (by the notebook's own check of its input) or interrupted
+    error: dict[str, Any] | None = None  # why: cell (its number in the source, from 1), line, name, message, traceback
+    signal: int | None = None  # what interrupted it
+    storage: str | None = None  # why the last writing of the executed notebook failed; the computation went on
+
+
+def error_line(error: Mapping[str, Any]) -> str:
+    """Return an outcome's error as a line of text; what ends before the first cell has no cell."""
+    places = [f"{name} {error[name]}" for name in ("cell", "line") if error.get(name) is not None]
+    return (f"{', '.join(places)}: " if places else "") + f"{error['name']}: {error['message']}"

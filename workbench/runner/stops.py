@@ -1,0 +1,71 @@
+"""Ctrl-C and SIGTERM: what is at work ends in good order, at whatever moment they come."""
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import NoReturn
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SWEEP = "WORKBENCH_SWEEP"  # process id and sweep of the ``workbench sweep`` that started this process
+_POLL_SECONDS = 0.2
+
+
+def leave_at_signals() -> None:
+    """Make signals end this process with their exit code and no traceback, unless something collects them."""
+    for number in SIGNALS:
+        signal.signal(number, _leave)
+
+
+def _leave(number: int, _: object = None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+@contextlib.contextmanager
+def collected_signals() -> Iterator[list[int]]:
+    """Collect signals instead of acting on them, so that whoever is at work can ask and end in good order."""
+    received: list[int] = []
+    # Python allows handlers in the main thread only.
+    mine = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in mine}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_if(stops: list[int]) -> None:
+    """End the process if a signal has come: for moments when nothing has begun."""
+    if stops:
+        _leave(stops[0])
+
+
+def for_child(sweep: str) -> dict[str, str]:
+    """Return the environment that tells a run which sweep it belongs to and whose end is its own."""
+    return {_SWEEP: f"{os.getpid()} {sweep}"}
+
+
+def follow_parent() -> str:
+    """Return the sweep that started this process, empty if none did; when that dies, this process gets a SIGTERM."""
+    parent, _, sweep = os.environ.pop(_SWEEP, "").partition(" ")
+    if parent.isdigit():
+
+        def watch() -> None:
+            while os.getppid() == int(parent):
+                time.sleep(_POLL_SECONDS)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=watch, daemon=True).start()
+    return sweep
+
+
+def command_line(*arguments: object) -> str:
+    """Return a command of this program as it can be typed here."""
+    program = ["workbench"] if shutil.which("workbench") else [sys.executable, "-m", "workbench"]
+    return shlex.join([*program, *map(str, arguments)])
