@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from workbench.files import atomic, plain, write_json, write_text
+from workbench.errors import DataError, StorageError
+from workbench.files import atomic, plain, read_json, write_json, write_text
 
 
 def test_an_exception_keeps_the_earlier_file_and_leaves_no_temporary(tmp_path):
@@ -40,3 +41,32 @@ def test_json_is_standard(tmp_path):
 def test_what_json_cannot_hold_is_named():
     with pytest.raises(TypeError, match="function cannot be written as JSON"):
         plain({"a": lambda: 0})
+
+
+def test_half_a_surrogate_pair_survives(tmp_path):
+    write_json(tmp_path / "x.json", ["\udcff", "\\", "ü"])
+    assert read_json(tmp_path / "x.json") == ["\udcff", "\\", "ü"]
+
+
+def test_what_the_system_refuses_is_a_storage_error(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for target in (tmp_path / "file" / "x", tmp_path / "folder"):
+        with pytest.raises(StorageError, match=f"{target} could not be written .*then resume"):
+            write_text(target, "x")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("error", [DataError("mine"), StorageError("mine"), ValueError("mine"), KeyboardInterrupt()])
+def test_errors_of_the_block_stay_what_they_are(tmp_path, error):
+    with pytest.raises(type(error)) as caught, atomic(tmp_path / "x"):
+        raise error
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[" * 100_000, "9" * 5000])
+def test_what_is_no_json_is_a_data_error(tmp_path, text):
+    if text is not None:
+        (tmp_path / "x.json").write_text(text)
+    with pytest.raises(DataError, match=r"x\.json must be a JSON file that is whole"):
+        read_json(tmp_path / "x.json")

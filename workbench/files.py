@@ -66,7 +66,8 @@ def read_json(path: str | Path) -> Any:
 def write_text(path: str | Path, text: str) -> None:
     """Write text atomically, as UTF-8 with line feeds on every platform."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        # Half a surrogate pair, which a file name may hold, becomes its escape: in JSON too it then reads as itself.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: str | Path, data: Any) -> None:
