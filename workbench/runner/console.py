@@ -1,5 +1,6 @@
 """What all commands share: the application, exit codes, options, and how they speak."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,44 @@ app = typer.Typer(
     epilog="Exit codes: 0 ran, whatever the verdicts; 1 the study failed; 2 bad input, nothing ran; 3 some trials "
     "failed; 4 storage or environment; 130 and 143 interrupted.",
 )
-Study = Annotated[str, typer.Argument(help="A name such as intrinsic-dimension, or the path of a notebook.")]
+
+
+def complete_study(incomplete: str) -> list[str]:
+    """Return the studies whose name begins so, and notebooks whose path does; a shell gets no errors."""
+    found: list[str] = []
+    with contextlib.suppress(Exception):
+        from workbench.runner.studies import studies
+
+        for path in studies():
+            spellings = (path.stem.replace("_", "-"), path.stem, f"{path.parent.name}/{path.stem}")
+            found += [text for text in spellings if text.startswith(incomplete)][:1]
+        beside = sorted(map(str, Path(f"{incomplete}*").parent.glob("*.ipynb")))
+        found += [path for path in beside if path.startswith(incomplete)]
+    return found
+
+
+def complete_run(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the ids, newest first, of runs that begin so, or ``study/run``; a shell gets no errors."""
+    found: list[str] = []
+    with contextlib.suppress(Exception):
+        from workbench.records import all_runs
+
+        folders = sorted(all_runs(context.params.get("out") or Path("runs")), key=lambda path: path.name, reverse=True)
+        for folder in folders:
+            spellings = (folder.name, f"{folder.parent.name}/{folder.name}")
+            found += [text for text in spellings if text.startswith(incomplete)][:1]
+    return found
+
+
+_RUN_HELP = "A run's id or the beginning of one, its folder, or a study: its newest run."
+Study = Annotated[
+    str,
+    typer.Argument(
+        help="A name such as intrinsic-dimension, or the path of a notebook.", autocompletion=complete_study
+    ),
+]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help=_RUN_HELP, autocompletion=complete_run)]
+RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help=_RUN_HELP, autocompletion=complete_run)]
 Out = Annotated[Path, typer.Option(help="Folder of all runs.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
 
