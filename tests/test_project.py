@@ -49,6 +49,7 @@ HOMES = {
     "distributed": "sweeps",
     "dask": "sweeps",
     "playwright": "tests",
+    "bleach": "runner",
 }
 
 
