@@ -98,7 +98,7 @@ def test_new_changed_and_removed_files_show(out):
     assert table["result.accuracy"].iloc[0] == 0.75
     run = Run.start(out, "demo", {"seed": 2})
     assert workbench.runs(out).set_index("run")["status"][run.folder.name] == "running"
-    run._release()  # as the death of its process would: no file changes
+    run.release()  # as the death of its process would: no file changes
     assert workbench.runs(out).set_index("run")["status"][run.folder.name] == "interrupted"
     with sqlite3.connect(out / "index.sqlite") as connection:
         assert connection.execute("SELECT count(*) FROM documents WHERE kind = 'trial'").fetchone() == (3,)

@@ -114,7 +114,7 @@ def test_a_killed_run_is_reopened_as_interrupted(owned):
         run = Run.read(folder)
         run.reopen()
         assert [attempt["status"] for attempt in run.record["attempts"]] == ["interrupted"] * n
-        run._release()  # as its death would
+        run.release()  # as its death would
 
 
 def test_a_done_run_is_never_reopened(tmp_path):
@@ -180,7 +180,7 @@ def test_a_folder_that_cannot_be_locked_is_taken_at_its_word(tmp_path, monkeypat
     def refuse(self, seconds):
         raise PermissionError("read only")
 
-    monkeypatch.setattr(Run, "_acquire", refuse)
+    monkeypatch.setattr(Run, "acquire", refuse)
     assert seen.status == "running"
 
 
@@ -250,7 +250,7 @@ def test_a_full_disk_is_no_bad_input(tmp_path, monkeypatch):
 
 def test_many_readers_do_not_keep_an_owner_out(tmp_path):
     run = Run.start(tmp_path, "demo", {})
-    run._release()
+    run.release()
     code = "import sys; from workbench.records import Run\nwhile True: Run.read(sys.argv[1]).status"
     readers = [subprocess.Popen([sys.executable, "-c", code, str(run.folder)]) for _ in range(2)]
     try:
@@ -258,7 +258,7 @@ def test_many_readers_do_not_keep_an_owner_out(tmp_path):
         for _ in range(10):
             again = Run.read(run.folder)
             again.reopen()
-            again._release()
+            again.release()
     finally:
         for reader in readers:
             reader.kill()

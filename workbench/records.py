@@ -93,7 +93,7 @@ class Run:
         Raises:
             InputError: If the run is done, or its process still lives.
         """
-        if self._acquire(_PATIENCE_SECONDS) is None:
+        if not self.acquire(_PATIENCE_SECONDS):
             raise InputError(f"RUN must have ended, {self.folder.name} runs as process {self.record.get('pid')}; wait")
         try:
             self.record = Run.read(self.folder).record
@@ -104,7 +104,7 @@ class Run:
             (self.folder / "progress.jsonl").unlink(missing_ok=True)  # it counts from the start again
             self._begin()
         except BaseException:
-            self._release()
+            self.release()
             raise
 
     def finish(self, status: str, error: dict[str, Any] | None = None) -> None:
@@ -115,12 +115,12 @@ class Run:
             if data := read_json(self.folder / "results.json").get("dataset"):
                 self.record["data"] = data
         write_json(self.folder / "run.json", self.record)
-        self._release()
+        self.release()
         (self.folder / "lock").unlink(missing_ok=True)
 
     def _begin(self) -> None:
         """Take the run and write its record; the clock starts."""
-        if not self._lock and self._acquire(_PATIENCE_SECONDS) is None:
+        if not self._lock and not self.acquire(_PATIENCE_SECONDS):
             raise InputError(f"RUN must not be in use, got {self.folder.name}; wait until it ends")
         self._started = time.monotonic()
         self.record |= {"started": _utc("%Y-%m-%dT%H:%M:%S+00:00"), "pid": os.getpid(), "host": platform.node()}
@@ -132,25 +132,25 @@ class Run:
         if not (self.folder / "lock").exists():
             return False
         try:
-            held = self._acquire(0) is None
+            held = not self.acquire()
         except OSError:  # somebody else's folder, read only: the record is all there is to go by
             return True
-        self._release()
+        self.release()
         return held
 
-    def _acquire(self, seconds: float) -> Any:
-        """Return this process's hold on the run, or None where another holds it."""
+    def acquire(self, seconds: float = 0.0) -> bool:
+        """Own the run, so that no other process goes on with it; tell whether that was possible in time."""
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.folder / "lock", thread_local=False)
         try:
             lock.acquire(timeout=seconds, poll_interval=0.01)
         except Timeout:
-            return None
+            return False
         self._lock = lock
-        return lock
+        return True
 
-    def _release(self) -> None:
+    def release(self) -> None:
         """Let go of the run."""
         if self._lock:
             self._lock.release()
