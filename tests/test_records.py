@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_locked_is_taken_at_its_word(tmp_path, monkeypat
     run = Run.start(tmp_path, "demo", {})
     seen = Run.read(run.folder)
 
-    def refuse(self, seconds):
+    def refuse(self, seconds=0):
         raise PermissionError("read only")
 
     monkeypatch.setattr(Run, "acquire", refuse)
