@@ -85,7 +85,7 @@ def test_a_failing_study_has_record_and_page(tmp_path, notebook, command):
     assert record["status"] == "failed"
     assert record["error"]["message"] == "<b>oh</b> [red]"
     page = (tmp_path / "runs" / "demo" / record["run"] / "page.html").read_text(encoding="utf-8")
-    assert "cell 2: RuntimeError: &lt;b&gt;oh&lt;/b&gt; [red]" in page
+    assert "cell 2, line 1: RuntimeError: &lt;b&gt;oh&lt;/b&gt; [red]" in page
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def test_interrupted_run_says_how_to_go_on(tmp_path, notebook, command, number):
     assert f"resume {found[0].parent.name}" in error
     record = json.loads((found[0].parent / "run.json").read_text())
     assert (record["status"], record["error"]["cell"], record["error"]["name"]) == ("interrupted", 2, "Interrupted")
-    assert "cell 2: Interrupted: by " in (found[0].parent / "page.html").read_text(encoding="utf-8")
+    assert "cell 2, line 3: Interrupted: by " in (found[0].parent / "page.html").read_text(encoding="utf-8")
     json.loads((found[0].parent / "executed.ipynb").read_text())
     assert gone(int(found[0].read_text()))
 

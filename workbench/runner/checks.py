@@ -6,19 +6,22 @@ import socket
 import tempfile
 from pathlib import Path
 
-from workbench.errors import ExecutorError, InputError, StorageError, require
+from workbench.errors import ExecutorError, InputError, StorageError
+from workbench.sweeps import require_executor
 
 _CONNECT_SECONDS = 3.0
 
 
 def dask_address(executor: str) -> tuple[str, int] | None:
     """Check an executor's form; return host and port of a Dask scheduler."""
-    if executor in {"serial", "processes"}:
+    require_executor(executor)
+    if not executor.startswith("dask:"):
         return None
     match = re.fullmatch(r"dask:(?:[a-z]+://)?([\w.-]+|\[[\da-fA-F:]+\]):(\d{1,5})/?", executor)
-    rule = "must be serial, processes or dask:ADDRESS"
-    require(match is not None, "executor", rule, executor, "write for example dask:tcp://127.0.0.1:8786")
-    return (match[1].strip("[]"), int(match[2])) if match else None
+    if match is None:
+        rule = "must be the address of a scheduler, such as dask:tcp://127.0.0.1:8786"
+        raise InputError(f"executor {rule}, got {executor!r}")
+    return match[1].strip("[]"), int(match[2])
 
 
 def check_reachable(host: str, port: int) -> None:

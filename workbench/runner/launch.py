@@ -78,7 +78,7 @@ def launch(
             return _shown(done[-1], out)
         if address:
             check_reachable(*address)
-        from workbench.sweeps import _default_workers as default_workers
+        from workbench.sweeps import default_workers
 
         entries = {"key": key, "notebook": str(notebook), "profile": profile, "timeout": timeout, **(more or {})}
         entries |= {"executor": executor, "workers": default_workers() if workers is None else workers}

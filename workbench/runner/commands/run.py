@@ -18,6 +18,7 @@ from workbench.runner.console import (
     STORAGE,
     Json,
     Out,
+    RunName,
     Study,
     app,
     complain,
@@ -28,7 +29,6 @@ from workbench.runner.stops import command_line, follow_parent
 
 _CODES = {"TrialError": SOME_FAILED, "StorageError": STORAGE, "ExecutorError": STORAGE}  # by the kernel's error
 
-RunName = Annotated[str, typer.Argument(help="A run's name, the beginning of one, its folder, or a study: its newest.")]
 Parameters = Annotated[
     list[str] | None, typer.Option("-p", help="name=value, read by the parameter's declared type; repeatable.")
 ]

@@ -1,0 +1,100 @@
+"""``workbench sweep``: a study over a grid of parameters, one table of its runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from workbench.runner.commands.run import Executor, Force, Parameters, ParametersFile, Profile, Timeout, Workers
+from workbench.runner.console import INTERRUPTED, SOME_FAILED, STORAGE, Json, Out, Study, app, complain, print_json, say
+from workbench.runner.stops import collected_signals, command_line
+
+
+@app.command()
+def sweep(
+    study: Study,
+    grid: Annotated[list[str] | None, typer.Option("-g", help="name=a,b,c: the values of a parameter.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="0:5 or 0,3,7: each a run of its own.")] = None,
+    parameter: Parameters = None,
+    params: ParametersFile = None,
+    profile: Profile = "laptop",
+    out: Out = Path("runs"),
+    executor: Executor = None,
+    workers: Workers = None,
+    timeout: Timeout = 6 * 3600,
+    shard: Annotated[str | None, typer.Option(help="i/n: every n-th run from the i-th on; `merge` joins.")] = None,
+    force: Force = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs and their cost; run nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a study at every point of a grid; what is done already is not computed again.
+
+    Example: [bold]workbench sweep intrinsic-dimension -g fraction=0.9,0.95 --seeds 0:5[/bold]
+    """
+    from workbench.runner import grid as grids
+    from workbench.runner import work
+    from workbench.runner.studies import find
+
+    points = grids.read_grid(
+        find(study), grids=grid or [], seeds=seeds, assignments=parameter or [], profile=profile, file=params
+    )
+    manifest = grids.new_manifest(points, profile, grids.read_shard(shard))
+    options = {"executor": executor, "workers": workers, "timeout": timeout}
+    with collected_signals() as stops:
+        todo = work.Work(points, manifest, out, options, force)
+        complain("sweep", todo.announcement())
+        if not dry_run:
+            todo.run(stops)
+        rows = grids.table(manifest, out)
+        over_seeds = grids.spread(rows, manifest)
+        if not dry_run:
+            grids.write_table(rows, manifest, out)
+    if as_json:
+        tables = {
+            "rows": rows.to_dict("records"),
+            "spread": None if over_seeds is None else over_seeds.to_dict("records"),
+        }
+        print_json({**manifest, **tables})
+    else:
+        _show(rows, over_seeds)
+        if not dry_run:
+            say(f"table     {grids.manifest_path(manifest, out).with_suffix('.csv')}")
+    _leave(todo.problems, stops)
+
+
+def _leave(problems: dict[str, int], stops: list[int]) -> None:
+    """Say what failed and where it is told, then exit with the code that fits."""
+    for text in problems:
+        complain("failed", text)
+    if stops:
+        complain("interrupted", f"finished runs are kept, go on with: {command_line(*sys.argv[1:])}")
+        sys.exit(INTERRUPTED + stops[0])
+    if problems:
+        sys.exit(STORAGE if STORAGE in problems.values() else SOME_FAILED)
+
+
+def _show(rows: Any, over_seeds: Any) -> None:
+    """Print the table of runs, and the one over seeds where there is one."""
+    from rich.console import Console
+    from rich.table import Table
+
+    claims = [name.removesuffix(".verdict") for name in rows if name.endswith(".verdict")]
+    hidden = {f"{claim}.{end}" for claim in claims for end in ("low", "high", "verdict")}
+    tables = [([name for name in rows if name not in hidden], rows)]
+    if over_seeds is not None and claims:
+        tables.append((list(over_seeds), over_seeds))
+    for columns, frame in tables:
+        table = Table(*columns, box=None, header_style="bold")
+        for row in frame.to_dict("records"):
+            verdicts = {claim: row.get(f"{claim}.verdict") for claim in claims}
+            table.add_row(*(_text(row[name], verdicts.get(name)) for name in columns))
+        width = None if Console().is_terminal else 10_000  # nothing is cut off in a file
+        Console(highlight=False, markup=False, width=width).print(table)
+
+
+def _text(value: Any, verdict: Any = None) -> str:
+    """Return a cell: four digits of a number, the verdict beside it, nothing for what is missing."""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = "" if text in {"nan", "None"} else text
+    return f"{text} {verdict}".strip() if isinstance(verdict, str) else text

@@ -1,0 +1,129 @@
+"""The runs of a sweep: which are done, what the others will cost, each a process of its own."""
+
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from workbench.files import write_json
+from workbench.runner.checks import check_reachable, check_writable, dask_address
+from workbench.runner.children import Children
+from workbench.runner.grid import Grid, write_manifest
+from workbench.runner.launch import earlier_runs, is_done, run_key
+from workbench.runner.outcome import error_line
+from workbench.runner.stops import for_child
+from workbench.runner.studies import describe
+from workbench.sweeps import default_workers
+
+_ENDS = {2: "refused", 130: "interrupted", 143: "interrupted"}
+
+
+class Work:
+    """What a sweep has to do; its manifest is written as runs finish.
+
+    Args:
+        grid: The points.
+        manifest: The account of those this process is to run.
+        out: Folder of all runs.
+        options: ``executor``, ``workers``, ``timeout`` of ``workbench run``.
+        force: Run what is done again.
+
+    Attributes:
+        problems: What failed, a line each, with its exit code.
+    """
+
+    def __init__(
+        self, grid: Grid, manifest: dict[str, Any], out: Path, options: Mapping[str, Any], force: bool
+    ) -> None:
+        self.grid, self.manifest, self.out = grid, manifest, out.absolute()
+        self.problems: dict[str, int] = {}
+        address = dask_address(options["executor"] or "processes")
+        earlier = earlier_runs(self.out, grid.notebook.stem)
+        done = [run.record for runs in earlier.values() for run in runs if is_done(run)]
+        self._seconds = [r["seconds"] for r in done if r.get("profile") == manifest["profile"] and r.get("seconds")]
+        for point in manifest["points"] if not force else ():
+            found = earlier.get(run_key(grid.notebook, grid.base | point["parameters"]), [])
+            for run in filter(is_done, found):
+                _note(point, run.record)
+        self.missing = [point for point in manifest["points"] if point["status"] != "done"]
+        if address and self.missing:
+            check_reachable(*address)
+        workers = options["workers"] or default_workers()
+        self.at_once = max(1, min(len(self.missing), workers))
+        self._options = {**options, "workers": max(1, workers // self.at_once)}
+        self._flags = ["--json", *(["--force"] if force else [])]
+
+    def announcement(self) -> str:
+        """Say how many runs there are, how many are done, and what the others will cost."""
+        n, left = len(self.manifest["points"]), len(self.missing)
+        text = f"{n} runs of {self.grid.notebook.stem}, {n - left} of them done already"
+        if not left:
+            return text
+        text += f"; {left} to run, {self.at_once} at once, {self._options['workers']} workers each"
+        if self._seconds:
+            seconds = statistics.median(self._seconds) * -(-left // self.at_once)
+            return f"{text}: about {timedelta(seconds=round(seconds))} by {len(self._seconds)} earlier runs"
+        said = describe(self.grid.notebook)["time"]
+        return f"{text}; one run, by its own word: {said}" if said else f"{text}; how long one takes is not known yet"
+
+    def run(self, stops: Sequence[int]) -> None:
+        """Run what is missing, several processes at a time, a line or a bar for each that ends."""
+        check_writable(self.out)
+        write_manifest(self.manifest, self.out)
+        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+        points = {point["index"]: point for point in self.missing}
+        with (
+            tempfile.TemporaryDirectory(prefix="workbench-") as folder,
+            Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+        ):
+            task = bar.add_task(self.grid.notebook.stem, total=len(points))
+            commands = {index: self._command(point, Path(folder)) for index, point in points.items()}
+            children = Children(commands, self.at_once, for_child(self.manifest["id"]), stops)
+            for n, (index, code, said, err) in enumerate(children.ended(), 1):
+                self._end(points[index], code, said, err)
+                write_manifest(self.manifest, self.out)
+                console.print(f"{n}/{len(points)}  {_line(points[index])}")
+                bar.advance(task)
+
+    def _command(self, point: Mapping[str, Any], folder: Path) -> list[str]:
+        """Return the command line of a run."""
+        file = folder / f"{point['index']}.json"
+        write_json(file, self.grid.base | point["parameters"])
+        given = {"params": file, "profile": self.manifest["profile"], "out": self.out, **self._options}
+        options = [f"--{name}={value}" for name, value in given.items() if value is not None]
+        return [sys.executable, "-m", "workbench", "run", str(self.grid.notebook), *options, *self._flags]
+
+    def _end(self, point: dict[str, Any], code: int, out: str, err: str) -> None:
+        """Note how a run ended, from the record it prints; what never came to one has said why."""
+        status = _ENDS.get(code, "interrupted" if code < 0 else "failed")
+        try:
+            record = json.loads(out)
+            _note(point, record)
+            where = f"; see {Path(record['folder']) / 'run.json'}" if point["run"] else ""
+        except (ValueError, KeyError, TypeError):
+            point |= {"status": status, "error": err.strip()[-400:] or f"exit code {code}"}
+            where = ""
+        if code and status != "interrupted":
+            self.problems[f"{_line(point)}: {point['error'] or err.strip()[-400:]}{where}"] = code
+
+
+def _note(point: dict[str, Any], record: Mapping[str, Any]) -> None:
+    """Set down in a manifest which run a point became and how it ended."""
+    refused = record["status"] == "refused"  # such a run left no folder
+    point |= {"run": None if refused else record["run"], "status": record["status"], "seconds": record.get("seconds")}
+    point["error"] = error_line(record["error"]) if record.get("error") else None
+
+
+def _line(point: Mapping[str, Any]) -> str:
+    """Return how a run ended, and which it is, as a line of text."""
+    values = ", ".join(f"{name}={value!r}" for name, value in point["parameters"].items())
+    minutes = "" if point["seconds"] is None else f"  {point['seconds'] / 60:.1f} min"
+    return f"{point['status']}  {values}{minutes}" + (f"  {point['run']}" if point["run"] else "")
