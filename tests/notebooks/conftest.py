@@ -1,7 +1,7 @@
-"""The study's own modules, importable as in its notebook."""
+"""The studies' own modules, importable as in their notebooks."""
 
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "notebooks" / "dimension"
-sys.path.insert(0, str(FOLDER))
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+sys.path[:0] = [str(NOTEBOOKS / "dimension"), str(NOTEBOOKS)]
