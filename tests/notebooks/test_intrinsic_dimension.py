@@ -140,7 +140,7 @@ def test_baseline_and_subspaces_have_the_same_budget(tmp_path, monkeypatch, desi
     record.__module__, record.__qualname__ = "replicate", "record"
     options = SETTINGS | {"design": design, "learning_rate": learning_rate, "subspace_dims": [20, 100, 1000]}
     arm = measure.Arm("mlp-30", "hashed")
-    measured = measure.measure_arms(measure.Settings(**options), Sweep(tmp_path, 1), arms=[arm])[arm]
+    measured = measure.measure_arms(measure.Settings(**options), Sweep(tmp_path, workers=1), arms=[arm])[arm]
     budgets = {
         kind: {len(rates) for (k, _), rates in tried.items() if (k == "full") == (kind == "full")}
         for kind in ("full", "P")

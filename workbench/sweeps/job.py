@@ -1,0 +1,99 @@
+"""What the trials of one call share, the keys that follow from it, and the call itself: alike on every executor."""
+
+import contextlib
+import hashlib
+import importlib
+import inspect
+import json
+import random
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import require
+from workbench.files import plain
+from workbench.sources import source_digest, versions
+
+# How a trial ended, as plain data: result and seconds, or error, message, traceback and attempts.
+Outcome = dict[str, Any]
+Calls = Mapping[str, Mapping[str, Any]]  # parameters by key
+Outcomes = Iterator[tuple[str, Outcome]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A function by its names, and everything beside parameters that decides what it returns."""
+
+    module: str
+    name: str
+    file: Path
+    data: str
+    source: str
+    versions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], data: str) -> "Job":
+        """Describe a function that a worker can import by its name, or raise InputError."""
+        name, module = getattr(function, "__qualname__", "<lambda>"), function.__module__
+        importable = module != "__main__" and name.isidentifier()
+        require(importable, "function", "must stand at the top of an importable module", name, "move it to a .py file")
+        return cls.at(module, name, Path(inspect.getfile(inspect.unwrap(function))), data)
+
+    @classmethod
+    def at(cls, module: str, name: str, file: Path, data: str) -> "Job":
+        """Describe a function by its names and the file it stands in."""
+        return cls(module, name, file, data, source_digest(file), tuple(versions()))
+
+    def key(self, parameters: Mapping[str, Any]) -> str:
+        """Return the name of a trial's file: 32 hexadecimal digits."""
+        identity = {
+            "schema": 1,
+            "function": f"{self.file.stem}.{self.name}",
+            "parameters": plain(dict(parameters)),
+            "data": self.data,
+            "versions": list(self.versions),
+            "source": self.source,
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def call(module: str, name: str, parameters: Mapping[str, Any], key: str) -> Outcome:
+    """Call a trial; whatever it raises becomes data, which any process and version can read."""
+    started = time.process_time()
+    try:
+        function = getattr(importlib.import_module(module), name)
+        with _alone(int(key[:8], 16)):
+            result = plain(function(**parameters))
+    except (Exception, SystemExit) as error:
+        message = traceback.format_exception_only(error)[-1].strip().partition(": ")[2]
+        return failure(type(error).__name__, message, traceback.format_exc())
+    return {"result": result, "seconds": time.process_time() - started}
+
+
+def failure(error: str, message: str, trace: str = "", attempts: int = 1) -> Outcome:
+    """Return how a trial ended that has no result."""
+    return {"error": error, "message": message, "traceback": trace, "attempts": attempts}
+
+
+@contextlib.contextmanager
+def _alone(seed: int) -> Iterator[None]:
+    """Give a trial one thread and the same random numbers in every process; put back what was set before."""
+    import numpy as np
+    import torch
+
+    threads, state, legacy = torch.get_num_threads(), random.getstate(), np.random.get_state()  # noqa: NPY002
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices):
+        torch.set_num_threads(1)
+        # A trial should draw from its own seed; one that does not still gets the same numbers on every executor.
+        for start in (random.seed, np.random.seed, torch.manual_seed):
+            start(seed)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            random.setstate(state)
+            np.random.set_state(legacy)  # noqa: NPY002
