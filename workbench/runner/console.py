@@ -2,12 +2,15 @@
 
 import contextlib
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 from rich.text import Text
 
 from workbench.files import plain
@@ -75,6 +78,19 @@ def say(*lines: str | Text) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for line in lines:
         console.print(line)
+
+
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Print a table: folded to the width of a terminal, else a row a line for those who search or cut it."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 100_000
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for head in heads:
+        table.add_column(head, overflow="fold", no_wrap=head == heads[0])  # the first is what one copies
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    console.print(table)
 
 
 def complain(what: str, why: object) -> None:

@@ -1,7 +1,11 @@
 """Finds studies by name: every notebook under ``notebooks/``, and anybody's own by its path."""
 
+import ast
 import difflib
 import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ from workbench import records
 from workbench.errors import InputError
 from workbench.schema import Schema, read_cells, read_schema
 from workbench.values import read_file
+from workbench.verdicts import Claim
 
 DEFAULT_PROFILE = "laptop"  # the values of the parameters cell itself
 
@@ -32,20 +37,23 @@ def studies() -> list[Path]:
 
 def find(study: str) -> Path:
     """Return the notebook that ``a-study``, ``a_study``, ``family/a_study`` or a path means, or raise InputError."""
-    if study.endswith(".ipynb"):
-        path = Path(study).absolute()
-        if not path.is_file():
-            raise InputError(f"STUDY must be a notebook that exists, got {study!r}; `workbench list` shows those here")
-        return path
-    wanted = tuple(study.replace("-", "_").strip("/").split("/"))
-    known = studies()
-    matches = [path for path in known if path.with_suffix("").parts[-len(wanted) :] == wanted]
+
+    def spelt(path: Path) -> tuple[str, ...]:
+        return tuple(part.replace("-", "_") for part in path.parts)
+
+    own = Path(study if study.endswith(".ipynb") else f"{study}.ipynb").absolute()
+    wanted, known = spelt(Path(study)), studies()
+    matches = [path for path in known if spelt(path.with_suffix(""))[-len(wanted) :] == wanted]
     if len(matches) == 1:
         return matches[0].absolute()
+    if own.is_file():
+        return own
+    if study.endswith(".ipynb"):
+        raise InputError(f"STUDY must be a notebook that exists, got {study!r}; `workbench list` shows those here")
     if matches:
         names = " or ".join(f"{path.parent.name}/{path.stem}" for path in matches)
         raise InputError(f"STUDY must name one notebook, got {study!r}; write {names}")
-    near = difflib.get_close_matches(wanted[-1], [path.stem for path in known], n=1, cutoff=0.5)
+    near = difflib.get_close_matches(wanted[-1] if wanted else "", [path.stem for path in known], n=1, cutoff=0.5)
     remedy = f"did you mean {near[0]}?" if near else "`workbench list` shows what there is"
     raise InputError(f"STUDY must be a study or a path to a notebook, got {study!r}; {remedy}")
 
@@ -82,17 +90,74 @@ def seeded(schema: Schema, seed: int) -> dict[str, Any]:
     return {"seeds": [seed]} if "seeds" in schema.names and "seed" not in schema.names else {"seed": seed}
 
 
-def describe(notebook: Path) -> dict[str, str]:
-    """Return ``question`` and ``time`` from a notebook's first text: its heading and its line ``**Time.** ...``."""
+def describe(notebook: Path) -> dict[str, Any]:
+    """Return ``question``, ``time`` (text) and ``minutes`` from a notebook's heading and its line ``**Time.** ...``."""
     texts = ["".join(cell.get("source", "")) for cell in read_cells(notebook) if cell.get("cell_type") == "markdown"]
     lines = texts[0].strip().splitlines() if texts else []
     times = [line.removeprefix("**Time.**").strip() for line in lines if line.startswith("**Time.**")]
-    return {"question": lines[0].strip("# ") if lines else "", "time": times[0] if times else ""}
+    time = times[0] if times else ""
+    found = re.search(r"([\d.]*\d) *(second|minute|hour)", time)
+    minutes = float(found[1]) * {"second": 1 / 60, "minute": 1, "hour": 60}[found[2]] if found else None
+    return {"question": lines[0].strip("# ") if lines else "", "time": time, "minutes": minutes}
+
+
+def claims(notebook: Path) -> list[Claim]:
+    """Return the claims of a study as its code cells, and the file of its name beside it, write them down.
+
+    Calls of ``Claim`` are read and nothing is executed. An argument that is neither a literal nor the name of one is
+    returned as written.
+    """
+    cells = [cell for cell in read_cells(notebook) if cell.get("cell_type") == "code"]
+    texts = ["".join(cell.get("source", "")) for cell in cells]
+    if (beside := notebook.with_suffix(".py")).is_file():
+        texts.append(beside.read_text(encoding="utf-8", errors="replace"))
+    nodes = [node for text in texts for node in _nodes(text)]
+    constants = {
+        node.targets[0].id: node.value.value
+        for node in nodes
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    found: dict[str, Claim] = {}
+    for node in nodes:
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Claim":
+            claim = _claim(node, constants)
+            found.setdefault(claim.name, claim)
+    return list(found.values())
+
+
+def _nodes(text: str) -> Iterator[ast.AST]:
+    """Yield the nodes of a cell or file in the order of its lines; what is no Python has none."""
+    # Lines that only IPython understands.
+    lines = ["" if line.startswith(("%", "!")) else line for line in text.splitlines()]
+    try:
+        tree = ast.parse("\n".join(lines))
+    except (SyntaxError, ValueError, RecursionError):
+        return
+    yield from sorted(ast.walk(tree), key=lambda node: getattr(node, "lineno", 0))
+
+
+def _claim(call: ast.Call, constants: dict[str, Any]) -> Claim:
+    """Return what a call of Claim says."""
+    names = [field.name for field in fields(Claim)]
+    given: dict[str, Any] = dict.fromkeys(names[:4], "")
+    written = [*zip(names, call.args, strict=False), *((word.arg, word.value) for word in call.keywords)]
+    for name, node in written:
+        if name in names:
+            try:
+                value = constants[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)
+            except (KeyError, ValueError):
+                value = ast.unparse(node)
+            given[name] = value if name == "datasets" else str(value)
+    if isinstance(given.get("datasets"), str):
+        given["datasets"] = (given["datasets"],)
+    return Claim(**given)
 
 
 def last_verdicts(out: Path, study: str) -> dict[str, str]:
     """Return claim -> verdict of the newest run in ``out`` that has any; none where no run can be read."""
-    for path in sorted(out.glob(f"{study}/*/results.json"), reverse=True):
+    for path in sorted((out / study).glob("*/results.json"), reverse=True):
         try:
             findings = json.loads(path.read_text(encoding="utf-8"))["findings"]
             return {str(finding["claim"]["name"]): str(finding["verdict"]) for finding in findings}

@@ -3,33 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from workbench.runner.console import Json, Out, Study, app, print_json, say
-
-
-@app.command()
-def show(study: Study, as_json: Json = False) -> None:
-    """Show a study's parameters, their types, defaults and profiles.
-
-    Example: [bold]workbench show intrinsic-dimension[/bold]
-    """
-    from workbench.runner import studies
-    from workbench.schema import read_schema
-
-    schema = read_schema(studies.find(study))
-    profiles = studies.profiles(schema)
-    about = studies.describe(schema.notebook)
-    if as_json:
-        rows = [{"name": p.name, "type": p.source, "default": p.default, "help": p.help} for p in schema.parameters]
-        return print_json({"notebook": schema.notebook, **about, "parameters": rows, "profiles": profiles})
-    say(*filter(None, about.values()), "")
-    for p in schema.parameters:
-        others = [f"    {name}: {values[p.name]!r}" for name, values in profiles.items() if p.name in values]
-        say(f"{p.name}: {p.source} = {p.default!r}", f"    {p.help}", *others)
+from workbench.runner.console import Json, Out, Study, app, print_json, print_table, say
 
 
 @app.command("list")
 def list_studies(out: Out = Path("runs"), as_json: Json = False) -> None:
-    """List the studies and what their newest runs said.
+    """List the studies: their questions, papers and claims, and what their newest runs said.
 
     Example: [bold]workbench list[/bold]
     """
@@ -37,11 +16,62 @@ def list_studies(out: Out = Path("runs"), as_json: Json = False) -> None:
 
     rows: list[dict[str, Any]] = []
     for path in studies.studies():
-        verdicts = studies.last_verdicts(out, path.stem)
-        rows.append({"study": f"{path.parent.name}/{path.stem}", **studies.describe(path), "verdicts": verdicts})
+        claims = studies.claims(path)
+        rows.append({
+            "study": f"{path.parent.name}/{path.stem}",
+            **studies.describe(path),
+            "papers": list(dict.fromkeys(claim.paper for claim in claims)),
+            "claims": [vars(claim) for claim in claims],
+            "verdicts": studies.last_verdicts(out, path.stem),
+        })
     if as_json:
         return print_json(rows)
-    for row in rows:
-        said = ", ".join(f"{claim} {verdict}" for claim, verdict in row["verdicts"].items())
-        newest = f"newest verdicts: {said}" if said else ""
-        say(row["study"], *(f"    {line}" for line in (row["question"], row["time"], newest) if line))
+    print_table(
+        ("study", "question", "papers", "claims and newest verdicts", "minutes"),
+        [
+            (
+                row["study"],
+                row["question"],
+                ", ".join(row["papers"]),
+                _said(row["claims"], row["verdicts"]),
+                "" if row["minutes"] is None else f"{row['minutes']:.2g}",
+            )
+            for row in rows
+        ],
+    )
+
+
+def _said(claims: list[dict[str, Any]], verdicts: dict[str, str]) -> str:
+    """Return how many claims there are, and of each its name and what the newest run said."""
+    names = list(dict.fromkeys([*(claim["name"] for claim in claims), *verdicts]))
+    said = ", ".join(f"{name} {verdicts.get(name, '')}".strip() for name in names)
+    return f"{len(names)}: {said}" if names else ""
+
+
+@app.command()
+def show(study: Study, as_json: Json = False) -> None:
+    """Show a study's question, its claims with their rules, its parameters with their profiles, and how to run it.
+
+    Example: [bold]workbench show intrinsic-dimension[/bold]
+    """
+    from workbench.runner import studies
+    from workbench.schema import read_schema
+
+    notebook = studies.find(study)
+    schema = read_schema(notebook)
+    profiles, about, claims = studies.profiles(schema), studies.describe(notebook), studies.claims(notebook)
+    known = notebook in [path.absolute() for path in studies.studies()]
+    command = f"workbench run {notebook.stem.replace('_', '-') if known else study}"
+    if as_json:
+        rows = [{"name": p.name, "type": p.source, "default": p.default, "help": p.help} for p in schema.parameters]
+        found = {"claims": [vars(claim) for claim in claims], "parameters": rows, "profiles": profiles}
+        return print_json({"notebook": notebook, **about, **found, "command": command})
+    say(*filter(None, (about["question"], about["time"])))
+    for claim in claims:
+        where = f" (decided on {', '.join(claim.datasets)})" if claim.datasets else ""
+        say(f"\nclaim {claim.name}: {claim.sentence}", f"    rule   {claim.rule}{where}", f"    paper  {claim.paper}")
+    say("")
+    for p in schema.parameters:
+        others = [f"    {name}: {values[p.name]!r}" for name, values in profiles.items() if p.name in values]
+        say(f"{p.name}: {p.source} = {p.default!r}", *filter(None, [f"    {p.help}" if p.help else ""]), *others)
+    say("", f"{command} --profile {'|'.join(profiles)} -p name=value")
