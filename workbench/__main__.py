@@ -1,14 +1,14 @@
 """``python -m workbench`` is the command ``workbench``."""
 
-from workbench.runner.stops import leave_at_signals
+from workbench.runner.stops import leaving_at_signals
 
 
 def main() -> None:
     """Run the command line; signals end it without a traceback from its first moment on."""
-    leave_at_signals()
-    from workbench.runner import cli
+    with leaving_at_signals():
+        from workbench.runner import cli
 
-    cli.main()
+        cli.main()
 
 
 if __name__ == "__main__":

@@ -1,27 +1,40 @@
 """What a run needs from outside, checked before it starts: folders to write, a scheduler that answers."""
 
 import errno
+import os
 import re
 import socket
 import tempfile
 from pathlib import Path
 
-from workbench.errors import ExecutorError, InputError, StorageError
+from workbench.errors import DataError, ExecutorError, InputError, StorageError
+from workbench.files import read_json
 from workbench.sweeps import require_executor
 
 _CONNECT_SECONDS = 3.0
 
 
-def dask_address(executor: str) -> tuple[str, int] | None:
-    """Check an executor's form; return host and port of a Dask scheduler."""
+def check_executor(executor: str | None, workers: int) -> tuple[str, tuple[str, int] | None]:
+    """Return the name of the executor to use, None taking the default, and a Dask scheduler's host and port."""
+    executor = executor or os.environ.get("WORKBENCH_EXECUTOR") or ("serial" if workers == 1 else "processes")
     require_executor(executor)
-    if not executor.startswith("dask:"):
-        return None
-    match = re.fullmatch(r"dask:(?:[a-z]+://)?([\w.-]+|\[[\da-fA-F:]+\]):(\d{1,5})/?", executor)
+    kind, _, address = executor.partition(":")
+    if kind != "dask":
+        return executor, None
+    if address.startswith("file:"):
+        file = Path(address.removeprefix("file:")).absolute()  # the kernel works in the notebook's folder
+        executor = f"dask:file:{file}"
+        try:
+            address = str(read_json(file)["address"])
+        except (DataError, KeyError, TypeError) as error:
+            raise ExecutorError(
+                f"{file} must be the scheduler file of a running cluster ({error}); start it"
+            ) from error
+    match = re.fullmatch(r"(?:[a-z]+://)?([\w.-]+|\[[\da-fA-F:]+\]):(\d{1,5})/?", address)
     if match is None:
         rule = "must be the address of a scheduler, such as dask:tcp://127.0.0.1:8786"
         raise InputError(f"executor {rule}, got {executor!r}")
-    return match[1].strip("[]"), int(match[2])
+    return executor, (match[1].strip("[]"), int(match[2]))
 
 
 def check_reachable(host: str, port: int) -> None:

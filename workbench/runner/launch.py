@@ -1,7 +1,6 @@
 """One run from checked parameters to record and page: what is done is shown, what is missing is computed."""
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,11 +14,12 @@ from rich.console import Console
 from workbench.errors import DataError, StorageError
 from workbench.files import plain, write_json
 from workbench.records import Run
-from workbench.runner.checks import check_reachable, check_writable, dask_address
+from workbench.runner.checks import check_executor, check_reachable, check_writable
 from workbench.runner.outcome import Outcome
 from workbench.runner.progress import ProgressView
 from workbench.runner.stops import collected_signals, leave_if
 from workbench.sources import source_digest, versions
+from workbench.sweeps import default_workers
 from workbench.verdicts import Report, read_report
 
 _POLL_SECONDS = 0.2
@@ -58,7 +58,8 @@ def launch(
         values: A checked value for each parameter.
         profile: Where the values came from, for the record.
         out: Folder of all runs.
-        executor: ``serial``, ``processes`` or ``dask:ADDRESS``; ``None`` takes ``WORKBENCH_EXECUTOR``, else processes.
+        executor: ``serial``, ``processes`` or ``dask:ADDRESS``; ``None`` takes ``WORKBENCH_EXECUTOR``, else
+            processes, or serial where there is one worker.
         workers: Worker processes; ``None`` takes ``WORKBENCH_WORKERS``, else one for each core.
         timeout: Seconds a cell may take; ``None`` for no limit.
         force: Compute again what is there already, in a new folder.
@@ -67,8 +68,8 @@ def launch(
     Returns:
         The run. What the study refused has left no folder, unless an earlier attempt made it.
     """
-    executor = executor or os.environ.get("WORKBENCH_EXECUTOR") or "processes"
-    address = dask_address(executor)
+    workers = default_workers() if workers is None else workers
+    executor, scheduler = check_executor(executor, workers)
     check_writable(out)
     key = run_key(notebook, values)
     with collected_signals() as stops, _turn(out, key, stops):
@@ -76,12 +77,10 @@ def launch(
         done = [run for run in found if is_done(run)]
         if done and not force:
             return _shown(done[-1], out)
-        if address:
-            check_reachable(*address)
-        from workbench.sweeps import default_workers
-
+        if scheduler:
+            check_reachable(*scheduler)
         entries = {"key": key, "notebook": str(notebook), "profile": profile, "timeout": timeout, **(more or {})}
-        entries |= {"executor": executor, "workers": default_workers() if workers is None else workers}
+        entries |= {"executor": executor, "workers": workers}
         unfinished = [run for run in found if run.status in {"failed", "interrupted", "refused"}]
         again = unfinished[-1] if unfinished and not force else None
         run = _reopened(again, entries) if again else Run.start(out, notebook.stem, values, **entries)

@@ -16,10 +16,16 @@ _SWEEP = "WORKBENCH_SWEEP"  # process id and sweep of the ``workbench sweep`` th
 _POLL_SECONDS = 0.2
 
 
-def leave_at_signals() -> None:
+@contextlib.contextmanager
+def leaving_at_signals() -> Iterator[None]:
     """Make signals end this process with their exit code and no traceback, unless something collects them."""
     for number in SIGNALS:
         signal.signal(number, _leave)
+    try:
+        yield
+    finally:  # an exception in the interpreter's last steps would be printed
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _leave(number: int, _: object = None) -> NoReturn:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from workbench.files import write_json
-from workbench.runner.checks import check_reachable, check_writable, dask_address
+from workbench.runner.checks import check_executor, check_reachable, check_writable
 from workbench.runner.children import Children
 from workbench.runner.grid import Grid, write_manifest
 from workbench.runner.launch import earlier_runs, is_done, run_key
@@ -44,7 +44,6 @@ class Work:
     ) -> None:
         self.grid, self.manifest, self.out = grid, manifest, out.absolute()
         self.problems: dict[str, int] = {}
-        address = dask_address(options["executor"] or "processes")
         earlier = earlier_runs(self.out, grid.notebook.stem)
         done = [run.record for runs in earlier.values() for run in runs if is_done(run)]
         self._seconds = [r["seconds"] for r in done if r.get("profile") == manifest["profile"] and r.get("seconds")]
@@ -53,11 +52,11 @@ class Work:
             for run in filter(is_done, found):
                 _note(point, run.record)
         self.missing = [point for point in manifest["points"] if point["status"] != "done"]
-        if address and self.missing:
-            check_reachable(*address)
         workers = options["workers"] or default_workers()
         self.at_once = max(1, min(len(self.missing), workers))
-        self._options = {**options, "workers": max(1, workers // self.at_once)}
+        workers = max(1, workers // self.at_once)
+        executor, self._scheduler = check_executor(options["executor"], workers)
+        self._options = {**options, "workers": workers, "executor": executor}
         self._flags = ["--json", *(["--force"] if force else [])]
 
     def announcement(self) -> str:
@@ -76,6 +75,8 @@ class Work:
     def run(self, stops: Sequence[int]) -> None:
         """Run what is missing, several processes at a time, a line or a bar for each that ends."""
         check_writable(self.out)
+        if self._scheduler and self.missing:
+            check_reachable(*self._scheduler)
         write_manifest(self.manifest, self.out)
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]

@@ -80,21 +80,22 @@ def _show(rows: Any, over_seeds: Any) -> None:
     from rich.table import Table
 
     claims = [name.removesuffix(".verdict") for name in rows if name.endswith(".verdict")]
-    hidden = {f"{claim}.{end}" for claim in claims for end in ("low", "high", "verdict")}
-    tables = [([name for name in rows if name not in hidden], rows)]
-    if over_seeds is not None and claims:
-        tables.append((list(over_seeds), over_seeds))
-    for columns, frame in tables:
-        table = Table(*columns, box=None, header_style="bold")
-        for row in frame.to_dict("records"):
-            verdicts = {claim: row.get(f"{claim}.verdict") for claim in claims}
-            table.add_row(*(_text(row[name], verdicts.get(name)) for name in columns))
-        width = None if Console().is_terminal else 10_000  # nothing is cut off in a file
-        Console(highlight=False, markup=False, width=width).print(table)
+    ends = {f"{claim}.{end}" for claim in claims for end in ("low", "high", "verdict", "mean", "sd", "n")}
+    for frame in (rows, over_seeds if claims else None):
+        if frame is not None:
+            names = [name for name in frame if name not in ends] + (claims if frame is over_seeds else [])
+            table = Table(*names, box=None, header_style="bold")
+            for row in frame.to_dict("records"):
+                table.add_row(*(_text(row, name) for name in names))
+            width = None if Console().is_terminal else 10_000  # nothing is cut off in a file
+            Console(highlight=False, markup=False, width=width).print(table, "")
 
 
-def _text(value: Any, verdict: Any = None) -> str:
-    """Return a cell: four digits of a number, the verdict beside it, nothing for what is missing."""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    text = "" if text in {"nan", "None"} else text
-    return f"{text} {verdict}".strip() if isinstance(verdict, str) else text
+def _text(row: dict[str, Any], name: str) -> str:
+    """Return a cell: four digits of a number, beside a claim's its verdict or spread, nothing for what is missing."""
+    if f"{name}.mean" in row:
+        mean, sd, n = (row[f"{name}.{end}"] for end in ("mean", "sd", "n"))
+        return f"{mean:.4g}{f' ± {sd:.2g}' if n > 1 else ''} (n = {n})" if n else ""
+    text = f"{row[name]:.4g}" if isinstance(row[name], float) else str(row[name])
+    verdict = row.get(f"{name}.verdict")
+    return f"{'' if text in {'nan', 'None'} else text} {verdict if isinstance(verdict, str) else ''}".strip()
