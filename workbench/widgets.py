@@ -61,7 +61,11 @@ def control(parameter: Parameter, value: Any = _UNSET) -> ipywidgets.Widget:
         InputError: If the parameter does not take the value.
     """
     value = parameter.check(parameter.default if value is _UNSET else value, "control")
-    look = {"description": parameter.name, "tooltip": parameter.help, "style": {"description_width": "initial"}}
+    look: dict[str, Any] = {
+        "description": parameter.name,
+        "tooltip": parameter.help,
+        "style": {"description_width": "initial"},
+    }
     if parameter.kind is bool:
         return ipywidgets.Checkbox(value, **look)
     if get_origin(parameter.kind) is Literal:
@@ -97,10 +101,8 @@ def explore(
     if not (is_live() if live is None else live):
         points = sorted({value, *stops})
         labels = [f"{point:g}" if isinstance(point, float) else str(point) for point in points]
-        drawn = [draw(point) for point in points]
-        return figures.slider_figure(
-            drawn, labels, prefix=f"{parameter.help or parameter.name}: ", active=points.index(value)
-        )
+        prefix = f"{parameter.help or parameter.name}: "
+        return figures.slider_figure([draw(p) for p in points], labels, prefix=prefix, active=points.index(value))
     handle, widget = control(parameter, value), figures.live(draw(value))
 
     def move(change: Any) -> None:

@@ -3,10 +3,10 @@
 import sys
 
 from workbench.errors import ExecutorError, InputError
-from workbench.runner.commands import run, studies, sweep
+from workbench.runner.commands import desk, run, site, studies, sweep
 from workbench.runner.console import REFUSED, STORAGE, app, complain
 
-COMMANDS = (run, sweep, studies)  # in the order of --help
+COMMANDS = (run, sweep, studies, site, desk)  # in the order of --help
 
 
 def main() -> None:

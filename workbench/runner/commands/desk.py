@@ -1,0 +1,50 @@
+"""``workbench new``, ``lab`` and ``doctor``: a study of one's own, a place to work, what is wrong with it."""
+
+from typing import Annotated
+
+import typer
+
+from workbench.runner.console import app, complete_study, say
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The study's name, its family before it: family/name.")],
+) -> None:
+    """Start a study of one's own from the template; it runs at once.
+
+    Example: [bold]workbench new pruning/my-question[/bold]
+    """
+    import os
+
+    from workbench.runner.new import new_study
+    from workbench.runner.studies import studies
+
+    made = new_study(name)
+    known = made.absolute() in {path.absolute() for path in studies()}
+    named = made.stem.replace("_", "-") if known else os.path.relpath(made)
+    beside = os.path.relpath(made.with_suffix(""))
+    say(
+        f"{beside}.ipynb  the study: question, prediction, run, verdict",
+        f"{beside}.py  its trial, its claims, its figure",
+        f"{beside}.yml  its profiles",
+        f"next: workbench run {named} --profile smoke, then workbench lab {named} to make it yours",
+    )
+
+
+@app.command()
+def lab(
+    study: Annotated[
+        str | None, typer.Argument(help="Opened first: a study or a notebook.", autocompletion=complete_study)
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: 8888 or the next that is free.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Open JupyterLab on the project, for this machine only, behind a fresh token.
+
+    Example: [bold]workbench lab intrinsic-dimension[/bold]
+    """
+    from workbench.runner.lab import lab as serve
+    from workbench.runner.studies import find
+
+    serve(find(study) if study else None, port=port, browser=browser)

@@ -1,0 +1,62 @@
+"""Makes a study from the template: a notebook that runs at once, its profiles, its own module."""
+
+import importlib.util
+import keyword
+import re
+from pathlib import Path
+
+from workbench.errors import InputError, require
+from workbench.files import write_text
+from workbench.records import project_folder
+from workbench.runner.studies import roots, studies
+
+_SUFFIXES = (".py", ".yml", ".ipynb")  # the notebook last: a study is there once it is complete
+
+
+def new_study(name: str) -> Path:
+    """Copy the template under a new name.
+
+    Args:
+        name: ``name`` or ``family/name``; dashes count as underscores.
+
+    Returns:
+        The notebook, in ``notebooks/`` of the project, or in the working directory where the project has none.
+
+    Raises:
+        InputError: If the name is no module's name, already taken or that of an installed module, or if there is no
+            template.
+    """
+    *family, stem = name.replace("-", "_").split("/")
+    for part in (*family, stem):
+        rule = "must be made of small letters, digits and underscores, and start with a letter"
+        require(re.fullmatch("[a-z][a-z0-9_]*", part) is not None, "NAME", rule, name, "write family/name or name")
+    require(len(family) < 2, "NAME", "must have one family at most", name, "write family/name or name")
+    taken = next((path for path in studies() if path.stem == stem), None)
+    require(taken is None, "NAME", "must be new", name, f"{taken} has it, and runs are kept under a study's name")
+    # The notebook imports its module by this name, ahead of everything installed.
+    free = importlib.util.find_spec(stem) is None and not keyword.iskeyword(stem)
+    require(free, "NAME", "must not be the name of a Python module or keyword", name, f"for example {stem}_study")
+    notebooks = project_folder() / "notebooks"
+    base = notebooks if notebooks.is_dir() else Path.cwd()
+    folder = base.joinpath(*family)
+    inside = folder.resolve().is_relative_to(base.resolve())
+    require(inside, "NAME", f"must lie in {base}", name, f"{folder} is a link that leaves it")
+    targets = [folder / f"{stem}{suffix}" for suffix in _SUFFIXES]
+    there = next((path for path in targets if path.exists() or path.is_symlink()), None)
+    require(there is None, "NAME", "must be new", name, f"{there} exists")
+    for path, source in zip(targets, _template(), strict=True):
+        text = source.read_text(encoding="utf-8").replace("_template", stem)
+        write_text(path, text.replace("# Template:", f"# {stem.replace('_', ' ').capitalize()}:"))
+    return targets[-1]
+
+
+def _template() -> list[Path]:
+    """Return the template's files, this project's before the package's own; raise InputError where there are none."""
+    for root in roots():
+        files = [root / f"_template{suffix}" for suffix in _SUFFIXES]
+        if all(path.is_file() for path in files):
+            return files
+    raise InputError(
+        "the template must stand in notebooks/, got none there; it comes with a clone of the repository, so work in "
+        "one or install the package from one with pip install -e"
+    )
