@@ -233,9 +233,10 @@ def test_what_is_no_run_is_not_listed(tmp_path):
     assert list(all_runs(tmp_path / "nothing")) == []
 
 
-def test_a_study_is_a_name(tmp_path):
-    with pytest.raises(InputError, match=r"study must be a name, not a path, got '\.\./up'"):
-        Run.start(tmp_path / "runs", "../up", {})
+@pytest.mark.parametrize("study", ["../up", "..", ".", "", ".hidden", "a/b", "/tmp"])
+def test_a_study_is_a_name(tmp_path, study):
+    with pytest.raises(InputError, match="study must be a name, not a path"):
+        Run.start(tmp_path / "runs", study, {})
     assert list(tmp_path.iterdir()) == []
 
 

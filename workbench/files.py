@@ -1,7 +1,6 @@
 """Files that are whole or absent: temporary file, flush, rename."""
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -74,11 +73,6 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, data: Any) -> None:
     """Write data as JSON, atomically, in the form that ``plain`` gives it."""
     write_text(path, json.dumps(plain(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def digest(data: Any) -> str:
-    """Hash data by its JSON, names sorted, in the form that ``plain`` gives it; 64 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(plain(data), sort_keys=True).encode()).hexdigest()
 
 
 def plain(data: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from workbench.errors import DataError
 from workbench.files import read_json
 from workbench.records import Run, all_runs
+from workbench.sweeps import read_trial
 from workbench.verdicts import read_report
 
 if TYPE_CHECKING:
@@ -101,10 +102,11 @@ def _run_row(folder: Path) -> _Row:
 
 def _trial_row(path: Path) -> _Row:
     """Return what a table says of a trial."""
-    record = read_json(path)
+    failed = path.name.endswith(".failed.json")
+    record = read_json(path) if failed else read_trial(path)
     if not isinstance(record, dict) or not isinstance(record.get("parameters"), dict):
         raise DataError(f"{path} must be a trial, got something else")
-    row = {name: record.get(name) for name in _TRIAL} | {"failed": path.name.endswith(".failed.json")}
+    row = {name: record.get(name) for name in _TRIAL} | {"failed": failed}
     row |= {"key": path.name.partition(".")[0], "function": str(record.get("function"))}
     row |= {f"parameters.{name}": value for name, value in record["parameters"].items()}
     result = record.get("result")

@@ -17,6 +17,7 @@ import pandas
 
 import workbench
 from workbench.files import write_text
+from workbench.sweeps import trial_digest
 
 CLAIM = {"name": "c", "paper": "p", "sentence": "s", "rule": "r", "datasets": None}
 FINDING = {"claim": CLAIM, "value": 0.5, "interval": [0.4, 0.6], "n": 3, "unit": "", "verdict": "holds", "detail": ""}
@@ -30,7 +31,8 @@ def make(out: Path, n_trials: int, n_runs: int) -> None:
         result = {"accuracy": i / n_trials, "loss": 0.1, "n": i, "seconds": 1.0, "curve": [0.123456789] * 100}
         parameters = {"subspace_dim": i % 100, "seed": i, "projection": "hashed", "learning_rate": 1e-3}
         trial = {"schema": 1, "key": key, "function": "measure.trial", "parameters": parameters, "result": result}
-        (out / "trials" / f"{key}.json").write_text(json.dumps({**trial, "seconds": 1.5, "finished": 1.7e9 + i}))
+        trial |= {"seconds": 1.5, "finished": 1.7e9 + i}
+        (out / "trials" / f"{key}.json").write_text(json.dumps(trial | {"digest": trial_digest(trial)}))
     for i in range(n_runs):
         name = f"20260101T{i:06d}Z-abcdef"
         about = {"schema": 1, "study": "demo", "run": name, "status": "done", "started": "2026-01-01T00:00:00+00:00"}
