@@ -60,7 +60,7 @@ _FIGURE = '<div class="plotly-figure"></div><script class="plotly" type="applica
 
 def write_page(
     notebook: Path, page: Path, *, library: Path, record: dict[str, Any], verdicts: str = "", home: str = ""
-) -> int:
+) -> None:
     """Write the page of a run.
 
     Args:
@@ -70,9 +70,6 @@ def write_page(
         record: The run's.
         verdicts: A table as HTML, which comes first.
         home: Link to the page above, if any.
-
-    Returns:
-        The page's length in characters.
     """
     nonce, figures = secrets.token_hex(16), list[str]()
     book = nbformat.read(notebook, as_version=4)
@@ -100,7 +97,6 @@ def write_page(
         nonce,
     )
     write_text(page, text)
-    return len(text)
 
 
 def failure_line(record: dict[str, Any]) -> str:
