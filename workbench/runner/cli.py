@@ -2,18 +2,18 @@
 
 import sys
 
-from workbench.errors import ExecutorError, InputError
-from workbench.runner.commands import desk, run, site, studies, sweep
+from workbench.errors import DataError, ExecutorError, InputError
+from workbench.runner.commands import desk, records, run, site, studies, sweep
 from workbench.runner.console import REFUSED, STORAGE, app, complain
 
-COMMANDS = (run, sweep, studies, site, desk)  # in the order of --help
+COMMANDS = (run, sweep, studies, records, site, desk)  # in the order of --help
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
         app()
-    except InputError as problem:
+    except (InputError, DataError) as problem:
         complain("error", problem)
         sys.exit(REFUSED)
     except OSError as problem:

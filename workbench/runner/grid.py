@@ -163,6 +163,8 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     good = isinstance(data, dict) and data.get("schema") == SCHEMA
     good = good and all(isinstance(data.get(name), kind) for name, kind in _FIELDS.items())
     good = good and data["study"] == Path(data["study"]).name and data["id"].isalnum()
+    shard = good and data.get("shard")
+    good = good and (shard is None or (isinstance(shard, list) and [type(n) for n in shard] == [int, int]))
     if not good or not all(map(_is_point, data["points"])):
         raise DataError(f"{path} must be the manifest of a sweep, schema {SCHEMA}; run the sweep again")
     return dict(data)

@@ -57,7 +57,7 @@ def sweep(
         }
         print_json({**manifest, **tables})
     else:
-        _show(rows, over_seeds)
+        show_sweep(rows, over_seeds)
         if not dry_run:
             say(f"table     {grids.manifest_path(manifest, out).with_suffix('.csv')}")
     _leave(todo.problems, stops)
@@ -74,7 +74,7 @@ def _leave(problems: dict[str, int], stops: list[int]) -> None:
         sys.exit(STORAGE if STORAGE in problems.values() else SOME_FAILED)
 
 
-def _show(rows: Any, over_seeds: Any) -> None:
+def show_sweep(rows: Any, over_seeds: Any) -> None:
     """Print the table of runs, and the one over seeds where there is one."""
     from rich.console import Console
     from rich.table import Table

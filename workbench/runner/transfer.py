@@ -1,0 +1,251 @@
+"""Runs and trials from one folder of runs to another, directly or as one file; what comes in is a stranger's.
+
+Names are checked before anything is written, sizes while it is, records once they lie in a temporary folder; only then
+are they moved to where they belong. Nothing that is there already is touched, and nothing that came is executed.
+"""
+
+import contextlib
+import filecmp
+import os
+import re
+import secrets
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from workbench.errors import DataError, StorageError, require
+from workbench.files import atomic, read_json, unwritten, write_json
+from workbench.records import Run, all_runs
+from workbench.runner import grid
+from workbench.schema import read_cells
+from workbench.sweeps import read_trial
+from workbench.verdicts import read_report
+
+_MAX_BYTES = 2 * 2**30  # of all that comes in at once
+_MAX_TEXT = 64 * 2**20  # of a file that is read whole
+_MAX_FILES = 200_000
+_OURS = {"page.html", "lock", "progress.jsonl"}  # of a run's files: made anew, or of the moment
+_TRIAL = re.compile(r"[0-9a-f]{32}(\.[0-9]{1,4})?\.json")
+_MANIFEST = re.compile(r"sweep-[0-9A-Za-z]{1,64}(\.[0-9]{1,6}-of-[0-9]{1,6})?\.json")
+_FORBIDDEN = frozenset('/\\:*?"<>|')  # in names of files, somewhere
+_OF_ONE_COMPUTATION = {"seconds": 0, "finished": 0, "digest": 0}  # in which two computations of a trial differ
+_Open = Callable[[], IO[bytes]]
+
+
+@dataclass
+class Taken:
+    """What came in, where it is now, and how much of it was there already."""
+
+    runs: list[Path] = field(default_factory=list)
+    trials: list[Path] = field(default_factory=list)
+    manifests: list[Path] = field(default_factory=list)
+    known: int = 0
+
+
+def export_run(run: Run, target: Path) -> int:
+    """Write a run and its trials to one file, whole or not at all.
+
+    Args:
+        run: One that has ended.
+        target: The file, ``.zip``.
+
+    Returns:
+        How many of the run's trials are in it.
+
+    Raises:
+        InputError: If the run still lives, or the file is named otherwise.
+    """
+    require(target.suffix == ".zip", "FILE", "must end in .zip", str(target))
+    require(run.status != "running", "RUN", "must have ended", run.folder.name, "wait for it")
+    out = run.folder.parents[1]
+    trials = [path for key in run_trials(run.folder) for path in sorted(out.glob(f"trials/{key}*.json"))]
+    trials = [path for path in trials if _TRIAL.fullmatch(path.name) and read_trial(path)]
+    with atomic(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in [*_files_of(run.folder), *trials]:
+            # No times and no permissions: the same run gives the same file.
+            about = zipfile.ZipInfo(path.relative_to(out).as_posix())
+            about.compress_type = zipfile.ZIP_DEFLATED
+            with path.open("rb") as source, archive.open(about, "w") as entry:
+                shutil.copyfileobj(source, entry)
+    return len(trials)
+
+
+def import_file(path: Path, out: Path) -> Taken:
+    """Take in what ``export_run`` wrote, or raise InputError or DataError before anything of it is in place."""
+    require(path.is_file(), "FILE", "must be a file", str(path))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [info for info in archive.infolist() if not info.is_dir()]
+            for info in entries:
+                plain = not stat.S_ISLNK(info.external_attr >> 16) and not info.flag_bits & 1
+                known = info.compress_type in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+                require(plain and known, "FILE", "must hold plain files, no links, nothing encrypted", info.filename)
+            opened: dict[str, _Open] = {info.filename: partial(archive.open, info) for info in entries}
+            require(len(opened) == len(entries), "FILE", "must hold every name once", path.name)
+            return _take(opened, out, pages=True)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise DataError(f"{path} must be a file that `workbench export` wrote, got {error}") from error
+
+
+def merge(folder: Path, out: Path) -> Taken:
+    """Take in all runs, trials and manifests of another folder of runs, by the rules of ``import_file``."""
+    folder = folder.resolve()
+    require(folder.is_dir(), "DIR", "must be a folder of runs", str(folder))
+    require(folder != out.resolve(), "DIR", "must not be --out itself", str(folder))
+    files = [*folder.glob("trials/[!.]*.json"), *folder.glob("[!.]*/sweep-*.json")]
+    for run in all_runs(folder):
+        require(Run.read(run).status != "running", "DIR", "must hold runs that have ended", run.name, "wait for it")
+        files += _files_of(run)
+    files = [path for path in files if not path.name.endswith(".failed.json")]  # they are tried again here
+    for path in files:
+        require(path.resolve() == path and path.is_file(), "DIR", "must hold plain files, no links", str(path))
+    opened: dict[str, _Open] = {path.relative_to(folder).as_posix(): partial(_open, path) for path in files}
+    return _take(opened, out, pages=False)
+
+
+def run_trials(folder: Path) -> list[str]:
+    """Return the keys of the trials that a run's results rest on."""
+    with contextlib.suppress(DataError, AttributeError):
+        keys = read_json(folder / "results.json").get("extra", {}).get("trials")
+        if isinstance(keys, list):
+            return [key for key in keys if isinstance(key, str) and _TRIAL.fullmatch(f"{key}.json")]
+    return []
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open a file for reading."""
+    return path.open("rb")
+
+
+def _files_of(run: Path) -> list[Path]:
+    """Return the files that make up a run; hidden ones are half written."""
+    names = [path.relative_to(run) for path in sorted(run.rglob("*")) if path.is_file()]
+    return [run / n for n in names if str(n) not in _OURS and not any(part.startswith(".") for part in n.parts)]
+
+
+def _take(files: Mapping[str, _Open], out: Path, pages: bool) -> Taken:
+    """Check what is to come in under these names and move it into ``out``, or leave all as it is."""
+    require(len(files) <= _MAX_FILES, "files", f"must be at most {_MAX_FILES}", len(files))
+    for name in files:
+        _check_name(name)
+    stage = out.absolute() / f".import-{secrets.token_hex(6)}"
+    try:
+        _unpack({n: o for n, o in files.items() if n.split("/", 2)[-1] not in _OURS}, stage)
+        runs = sorted({stage.joinpath(*name.split("/")[:2]) for name in files if name.count("/") > 1})
+        for run in runs:
+            _check_run(run, pages)
+        trials, manifests = sorted(stage.glob("trials/*.json")), sorted(stage.glob("*/sweep-*.json"))
+        for path in trials:
+            require((read_trial(path) or {}).get("schema") == 1, "trial", "must be of schema 1", path.name)
+        for path in manifests:
+            named = grid.manifest_path(grid.read_manifest(path), stage)
+            require(named == path, "manifest", "must be named as what it holds", path.name)
+        return _settle(stage, out.absolute(), trials, runs, manifests)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that leads elsewhere, that some system cannot write, or that has no place in a folder of runs."""
+    parts = name.split("/")
+    written = all(p and p == p.strip(" .") and p.isprintable() and not _FORBIDDEN & set(p) for p in parts)
+    placed = len(parts) > 2 or (len(parts) == 2 and (_TRIAL if parts[0] == "trials" else _MANIFEST).fullmatch(parts[1]))
+    require(bool(written and placed), "FILE", "must hold runs, their trials and nothing else", name)
+
+
+def _unpack(files: Mapping[str, _Open], stage: Path) -> None:
+    """Write files below a new folder as long as they are no larger than allowed; what they claim is no proof."""
+    left = _MAX_BYTES
+    for name, opened in files.items():
+        limit = min(left, _MAX_TEXT) if name.endswith((".json", ".ipynb")) else left
+        target = stage / name
+        with opened() as source:
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("xb") as sink:
+                    while sink.tell() <= limit and (block := source.read(2**20)):
+                        sink.write(block)
+                    size = sink.tell()
+            except OSError as error:
+                raise StorageError(unwritten(target, error)) from error
+        require(size <= limit, "FILE", f"must hold no more than {limit} bytes here", name)
+        left -= size
+
+
+def _check_run(folder: Path, pages: bool) -> None:
+    """Read all of a run that is ever read, and make its page where asked: the one it came with is not taken."""
+    record = Run.read(folder).record
+    results, executed = folder / "results.json", folder / "executed.ipynb"
+    verdicts = read_report(results)._repr_html_() if results.exists() else ""
+    if not executed.exists():
+        return
+    read_cells(executed)
+    if pages:
+        from workbench.runner.pages import write_page
+
+        library = folder.parents[1] / "plotly.min.js"
+        try:
+            write_page(executed, folder / "page.html", library=library, record=record, verdicts=verdicts)
+        except StorageError:
+            raise
+        except Exception as error:  # of which a notebook that is none can cause any
+            why = f"{type(error).__name__}: {error}"
+            raise DataError(
+                f"{executed.name} of {folder.name} must be a notebook that can be shown, got {why}"
+            ) from error
+
+
+def _settle(stage: Path, out: Path, trials: list[Path], runs: list[Path], manifests: list[Path]) -> Taken:
+    """Move what is new to where it belongs; raise InputError, nothing moved, if something else is there."""
+    places = {path: out / path.relative_to(stage) for path in (*trials, *runs)}
+    known = {path for path, target in places.items() if target.exists()}
+    for path in known:
+        same = _is_same_trial(path, places[path]) if path in trials else _is_same_run(path, places[path])
+        problem = "must not differ from what is there already"
+        require(same, "FILE", problem, str(path.relative_to(stage)), "keep one of the two elsewhere")
+    new = [(path, target) for path, target in places.items() if path not in known]
+    _move(new)
+    if (library := stage / "plotly.min.js").exists():
+        library.replace(out / library.name)
+    taken = Taken([places[path] for path in runs], [places[path] for path in trials], known=len(known))
+    for path in manifests:
+        target = out / path.relative_to(stage)
+        theirs = grid.read_manifest(path)
+        both = grid.join([grid.read_manifest(target), theirs]) if target.exists() else theirs
+        write_json(target, {**both, "shard": theirs["shard"]})
+        taken.manifests.append(target)
+    return taken
+
+
+def _move(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Rename files and folders, all or none."""
+    if hasattr(os, "sync"):
+        os.sync()  # once, where a flush of each of 10,000 files would take a minute
+    done: list[tuple[Path, Path]] = []
+    for source, target in moves:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+            done.append((source, target))
+        except OSError as error:
+            for came_from, went_to in done:
+                went_to.replace(came_from)
+            raise StorageError(unwritten(target, error)) from error
+
+
+def _is_same_trial(path: Path, other: Path) -> bool:
+    """Tell whether two computations of a trial gave the same."""
+    first, second = read_trial(path) or {}, read_trial(other) or {}
+    return first | _OF_ONE_COMPUTATION == second | _OF_ONE_COMPUTATION
+
+
+def _is_same_run(folder: Path, other: Path) -> bool:
+    """Tell whether all that came of a run is there already, byte for byte."""
+    names = [path.relative_to(folder) for path in _files_of(folder)]
+    return all((other / name).is_file() and filecmp.cmp(folder / name, other / name, shallow=False) for name in names)
