@@ -70,7 +70,7 @@ def _run_cells(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     for row in rows:
         judged = {name: word for name, word in row.items() if name.endswith(".verdict")}
         verdicts = [f"{name.removeprefix('results.').removesuffix('.verdict')} {word}" for name, word in judged.items()]
-        row |= {"minutes": _minutes(row.get("seconds")), "verdicts": ", ".join(verdicts)}
+        row |= {"minutes": _minutes(row.get("seconds", 0.0)), "verdicts": ", ".join(verdicts)}
         row["started"] = f"{row['started']:%Y-%m-%d %H:%M}" if "started" in row else ""
         cells.append([str(row.get(head, "")) for head in heads])
     return heads, cells
@@ -139,9 +139,9 @@ def _differing(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
 
 
-def _minutes(seconds: Any) -> str:
-    """Return seconds as minutes."""
-    return f"{seconds / 60:.1f}" if isinstance(seconds, int | float) else ""
+def _minutes(seconds: Any) -> float | None:
+    """Return seconds as minutes; a record may hold anything."""
+    return round(seconds / 60, 1) if isinstance(seconds, int | float) else None
 
 
 @app.command("export")
@@ -221,7 +221,8 @@ def clean(
     chosen = cache.choose(rows, names) if names else rows
     heads = ["name", "n", "MB", "CPU min", "unused", "what"]
     cells = [
-        [r.name, str(len(r.paths)), f"{r.size / 1e6:.1f}", _minutes(r.seconds), str(r.unused), r.what] for r in chosen
+        [r.name, str(len(r.paths)), f"{r.size / 1e6:.1f}", str(_minutes(r.seconds)), str(r.unused), r.what]
+        for r in chosen
     ]
     if not as_json:
         print_table(heads, cells)
