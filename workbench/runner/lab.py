@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager
-from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
 
 from workbench.errors import ExecutorError
 from workbench.records import project_folder
@@ -41,6 +40,8 @@ def lab(notebook: Path | None, *, port: int | None, browser: bool) -> None:
     Raises:
         ExecutorError: If the user's Jupyter configuration would open the server to others.
     """
+    from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
+
     for name in ("WORKBENCH_BATCH", "WORKBENCH_RUN_DIR"):  # what a batch run tells its kernel is wrong for a person
         os.environ.pop(name, None)
     root, token = project_folder(), secrets.token_hex(24)

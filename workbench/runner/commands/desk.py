@@ -1,10 +1,14 @@
 """``workbench new``, ``lab`` and ``doctor``: a study of one's own, a place to work, what is wrong with it."""
 
+import sys
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from workbench.runner.console import app, complete_study, say
+from workbench.runner.console import STORAGE, Json, Out, app, complete_study, print_json, print_table, say
 
 
 @app.command()
@@ -48,3 +52,25 @@ def lab(
     from workbench.runner.studies import find
 
     serve(find(study) if study else None, port=port, browser=browser)
+
+
+@app.command()
+def doctor(
+    quick: Annotated[bool, typer.Option("--quick", help="Start no kernel.")] = False,
+    out: Out = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Check environment, versions, data, GPU, disk and records: what is wrong, and the remedy.
+
+    Example: [bold]workbench doctor --quick[/bold]
+    """
+    from workbench.runner.doctor import OK, PROBLEM, WARNING, examine
+
+    rows = list(examine(out, quick=quick))
+    if as_json:
+        print_json([asdict(row) for row in rows])
+    else:
+        colours = {OK: "green", WARNING: "yellow", PROBLEM: "bold red"}
+        heads = ["check", "state", "found", "remedy"]
+        print_table(heads, ((r.check, Text(r.state, colours[r.state]), r.found, r.remedy) for r in rows))
+    sys.exit(STORAGE if any(row.state == PROBLEM for row in rows) else 0)
