@@ -4,21 +4,19 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from hashlib import sha256
-from json import dumps
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from workbench.errors import DataError, StorageError
-from workbench.files import plain, write_json
+from workbench.errors import StorageError
+from workbench.files import write_json
 from workbench.records import Run
 from workbench.runner.checks import check_executor, check_reachable, check_writable
+from workbench.runner.earlier import earlier_runs, is_done, run_key
 from workbench.runner.outcome import Outcome
 from workbench.runner.progress import ProgressView
 from workbench.runner.stops import collected_signals, leave_if
-from workbench.sources import source_digest, versions
 from workbench.sweeps import default_workers
 from workbench.verdicts import Report, read_report
 
@@ -76,7 +74,7 @@ def launch(
         found = earlier_runs(out, notebook.stem).get(key, [])
         done = [run for run in found if is_done(run)]
         if done and not force:
-            return _shown(done[-1], out)
+            return shown(done[-1])
         if scheduler:
             check_reachable(*scheduler)
         entries = {"key": key, "notebook": str(notebook), "profile": profile, "timeout": timeout, **(more or {})}
@@ -84,28 +82,7 @@ def launch(
         unfinished = [run for run in found if run.status in {"failed", "interrupted", "refused"}]
         again = unfinished[-1] if unfinished and not force else None
         run = _reopened(again, entries) if again else Run.start(out, notebook.stem, values, **entries)
-        return _computed(run, values, out, force, stops, fresh=again is None)
-
-
-def run_key(notebook: Path, values: dict[str, Any]) -> str:
-    """Hash what decides a run's results: the notebook's source and imports, parameters, versions; 32 hex digits."""
-    identity = {"source": source_digest(notebook), "parameters": plain(values), "versions": versions()}
-    return sha256(dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def earlier_runs(out: Path, study: str) -> dict[str, list[Run]]:
-    """Return the readable runs of a study by their key, the oldest first."""
-    found: dict[str, list[Run]] = {}
-    for path in sorted((out.absolute() / study).glob("[!.]*/run.json")):
-        with contextlib.suppress(DataError):
-            run = Run.read(path.parent)
-            found.setdefault(str(run.record.get("key")), []).append(run)
-    return found
-
-
-def is_done(run: Run) -> bool:
-    """Tell whether a run has results that can be shown again; a notebook without ``Study`` writes none."""
-    return run.record["status"] == "done" and (run.folder / "results.json").is_file()
+        return _computed(run, values, force, stops, fresh=again is None)
 
 
 @contextlib.contextmanager
@@ -139,7 +116,7 @@ def _reopened(run: Run, entries: dict[str, Any]) -> Run:
     return run
 
 
-def _computed(run: Run, values: dict[str, Any], out: Path, force: bool, stops: list[int], fresh: bool) -> Launched:
+def _computed(run: Run, values: dict[str, Any], force: bool, stops: list[int], fresh: bool) -> Launched:
     """Execute a run's notebook and complete its record and page."""
     record, notebook = run.record, Path(run.record["notebook"])
     names = {"WORKBENCH_EXECUTOR": record["executor"], "WORKBENCH_WORKERS": record["workers"]}
@@ -167,18 +144,18 @@ def _computed(run: Run, values: dict[str, Any], out: Path, force: bool, stops: l
                 shutil.rmtree(run.folder)
         else:
             report = _report(run)
-            _write_page(run, out, report)
+            _write_page(run, report)
     except OSError as error:
         problem = str(error)
     outcome = replace(outcome, storage=outcome.storage or problem, signal=next(iter(stops), None))
     return Launched(run, outcome, report, reused=False)
 
 
-def _shown(run: Run, out: Path) -> Launched:
+def shown(run: Run) -> Launched:
     """Return a run that is done, with its page even where the earlier process ended before writing it."""
     report = _report(run)
     if not (run.folder / "page.html").is_file():
-        _write_page(run, out, report)
+        _write_page(run, report)
     return Launched(run, Outcome("done"), report, reused=True)
 
 
@@ -188,9 +165,9 @@ def _report(run: Run) -> Report | None:
     return read_report(results) if results.is_file() else None
 
 
-def _write_page(run: Run, out: Path, report: Report | None) -> None:
+def _write_page(run: Run, report: Report | None) -> None:
     """Write a run's page from its executed notebook, if there is one."""
-    executed, library = run.folder / "executed.ipynb", out.absolute() / "plotly.min.js"  # shared by all runs
+    executed, library = run.folder / "executed.ipynb", run.folder.parents[1] / "plotly.min.js"  # shared by all runs
     if executed.is_file():
         from workbench.runner.pages import write_page
 

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.runner.console import FAILED, INTERRUPTED, REFUSED, SOME_FAILED, STORAGE
+
+_CODES = {"TrialError": SOME_FAILED, "StorageError": STORAGE, "ExecutorError": STORAGE}  # by the kernel's error
 PAPERMILLS_OWN = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that are not the author's
 
 
@@ -21,3 +24,14 @@ def error_line(error: Mapping[str, Any]) -> str:
     """Return an outcome's error as a line of text; what ends before the first cell has no cell."""
     places = [f"{name} {error[name]}" for name in ("cell", "line") if error.get(name) is not None]
     return (f"{', '.join(places)}: " if places else "") + f"{error['name']}: {error['message']}"
+
+
+def exit_code(outcome: Outcome) -> int:
+    """Return what the command line ends with."""
+    if outcome.signal:
+        return INTERRUPTED + outcome.signal
+    if outcome.status == "refused":
+        return REFUSED
+    if outcome.storage:
+        return STORAGE
+    return _CODES.get((outcome.error or {})["name"], FAILED) if outcome.status == "failed" else 0

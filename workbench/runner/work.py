@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from workbench.files import write_json
 from workbench.runner.checks import check_executor, check_reachable, check_writable
 from workbench.runner.children import Children
+from workbench.runner.earlier import earlier_runs, is_done, run_key
 from workbench.runner.grid import Grid, write_manifest
-from workbench.runner.launch import earlier_runs, is_done, run_key
 from workbench.runner.outcome import error_line
 from workbench.runner.stops import for_child
 from workbench.runner.studies import describe

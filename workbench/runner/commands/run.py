@@ -11,11 +11,6 @@ from rich.text import Text
 
 from workbench.errors import InputError, require
 from workbench.runner.console import (
-    FAILED,
-    INTERRUPTED,
-    REFUSED,
-    SOME_FAILED,
-    STORAGE,
     Json,
     Out,
     RunName,
@@ -25,9 +20,8 @@ from workbench.runner.console import (
     print_json,
     say,
 )
+from workbench.runner.outcome import error_line, exit_code
 from workbench.runner.stops import command_line, follow_parent
-
-_CODES = {"TrialError": SOME_FAILED, "StorageError": STORAGE, "ExecutorError": STORAGE}  # by the kernel's error
 
 Parameters = Annotated[
     list[str] | None, typer.Option("-p", help="name=value, read by the parameter's declared type; repeatable.")
@@ -102,15 +96,20 @@ def run(
 
 @app.command()
 def resume(run: RunName, out: Out = Path("runs"), as_json: Json = False) -> None:
-    """Go on with a run that was interrupted or failed; finished trials are not computed again.
+    """Go on with a run that was interrupted or failed, or show it if it is done.
+
+    Finished trials are not computed again.
 
     Example: [bold]workbench resume 20260101T120000Z-3fa4b1[/bold]
     """
     from workbench.records import find_run
-    from workbench.runner.launch import run_key
+    from workbench.runner.earlier import run_key
+    from workbench.runner.launch import shown
     from workbench.schema import read_schema
 
     earlier = find_run(out, run)
+    if earlier.status == "done":
+        return _end(shown(earlier), as_json)
     out, record = earlier.folder.parents[1], earlier.record
     notebook = Path(str(record.get("notebook", "")))
     # A record is data, perhaps a stranger's: it may name a study, and never bring one along.
@@ -128,10 +127,14 @@ def resume(run: RunName, out: Out = Path("runs"), as_json: Json = False) -> None
 
 
 def _launch(notebook: Path, values: dict[str, Any], out: Path, settings: dict[str, Any], as_json: bool) -> None:
-    """Run a study, say how it ended, exit with its code."""
+    """Run a study and say how it ended."""
     from workbench.runner.launch import launch
 
-    done = launch(notebook, values, out=out, **settings)
+    _end(launch(notebook, values, out=out, **settings), as_json)
+
+
+def _end(done: Any, as_json: bool) -> None:
+    """Say how a run ended and exit with its code."""
     folder, outcome = done.run.folder, done.outcome
     if outcome.signal:
         kept = "it is done" if outcome.status == "done" else "finished trials are kept"
@@ -143,7 +146,7 @@ def _launch(notebook: Path, values: dict[str, Any], out: Path, settings: dict[st
         print_json({**done.run.record, "folder": folder, "results": results, "reused": done.reused})
     else:
         _show_end(done)
-    sys.exit(_code(outcome))
+    sys.exit(exit_code(outcome))
 
 
 def _resume(folder: Path) -> str:
@@ -152,20 +155,8 @@ def _resume(folder: Path) -> str:
     return command_line("resume", folder.name, *([] if out == Path("runs").absolute() else ["--out", out]))
 
 
-def _code(outcome: Any) -> int:
-    """Return the exit code of an outcome."""
-    if outcome.signal:
-        return INTERRUPTED + int(outcome.signal)
-    if outcome.status == "refused":
-        return REFUSED
-    if outcome.storage:
-        return STORAGE
-    return _CODES.get(outcome.error["name"], FAILED) if outcome.status == "failed" else 0
-
-
 def _show_end(done: Any) -> None:
     """Print claims and verdicts, how the run ended, and where its files are."""
-    from workbench.runner.outcome import error_line
     from workbench.verdicts import COLOURS
 
     folder, outcome = done.run.folder, done.outcome
