@@ -62,6 +62,8 @@ def clean(text: str) -> str:
 
 def _is_harmless(tag: str, name: str, value: str) -> bool:
     """Tell whether an attribute only formats, links elsewhere for those who click, or holds a picture itself."""
+    if name == "style":
+        return "url(" not in value.lower()
     if (tag, name) == ("a", "href"):
         return value.startswith(("https://", "http://", "mailto:", "#"))
     return value.startswith("data:image/") if (tag, name) == ("img", "src") else name in _ATTRIBUTES.split()

@@ -82,7 +82,7 @@ def write_page(
     body = re.sub(rf"<p>{nonce}-(\d+)</p>", lambda found: _FIGURE.format(figures[int(found[1])]), clean(raw))
     scripts = f'<script nonce="{nonce}">{_ALIGN}</script>'
     if figures:
-        _write_library(library)
+        write_library(library)
         source = html.escape(Path(os.path.relpath(library, page.parent)).as_posix())
         scripts += f'<script nonce="{nonce}" src="{source}"></script><script nonce="{nonce}">{_DRAW}</script>'
     dark = HtmlFormatter(nobackground=True, style="github-dark").get_style_defs(".highlight")
@@ -116,7 +116,7 @@ def _make_html(output: Any, nonce: str, figures: list[str]) -> None:
         output["data"] = {"text/html": "<p><i>A live control: open the notebook in JupyterLab.</i></p>"}
 
 
-def _write_library(path: Path) -> None:
+def write_library(path: Path) -> None:
     """Write plotly's own JavaScript unless the installed version's is there already."""
     script = (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
     if not path.is_file() or path.read_bytes() != script:

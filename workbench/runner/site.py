@@ -14,7 +14,7 @@ from workbench.errors import DataError, InputError, StorageError
 from workbench.files import atomic, write_text
 from workbench.records import Run, all_runs
 from workbench.runner import studies
-from workbench.runner.pages import LARGE, write_page
+from workbench.runner.pages import LARGE, write_library, write_page
 from workbench.runner.replication import Shown, replication_table
 from workbench.verdicts import Claim, Report, read_report
 
@@ -33,6 +33,7 @@ def build_site(out: Path, site: Path, warn: Callable[[str], None]) -> Path:
     Returns:
         The site's ``index.html``.
     """
+    write_library(site / "plotly.min.js")
     shown = [entry for folder in all_runs(out) if (entry := _show(folder, site, warn))]
     _write_csv(out, site)
     index = site / "index.html"
@@ -86,7 +87,7 @@ def _write_page(run: Run, report: Report | None, page: Path, library: Path) -> N
     sources = [run.folder / name for name in ("run.json", "results.json", "executed.ipynb")]
     sources += Path(__file__).parents[1].rglob("*.py")
     newest = max(path.stat().st_mtime for path in sources if path.is_file())
-    if library.is_file() and page.is_file() and page.stat().st_mtime > newest and run.status == run.record["status"]:
+    if page.is_file() and page.stat().st_mtime > newest and run.status == run.record["status"]:
         return
     write_page(
         run.folder / "executed.ipynb",
