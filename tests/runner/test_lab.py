@@ -63,6 +63,7 @@ def test_lab_is_for_this_machine_and_this_person_alone(served, tmp_path):
     assert "a b.ipynb" in [entry["name"] for entry in json.loads(contents)["content"]]  # the project folder
     page = ask(f"{base}/lab?token={token}")[1].decode()
     assert re.search(r'"news": \{"disabled": true\}', page)
+    assert re.search(r'"disabledExtensions": \[[^]]*"@jupyterlab/apputils-extension:announcements"', page)
 
     specs = json.loads(ask(f"{base}/api/kernelspecs?token={token}")[1])["kernelspecs"]
     assert specs["python3"]["spec"]["argv"][0] == sys.executable
@@ -86,3 +87,18 @@ def test_lab_is_for_this_machine_and_this_person_alone(served, tmp_path):
     found.wait(30)  # ends with its server
     with pytest.raises(OSError, match="refused"), socket.socket() as plug:
         plug.connect(("127.0.0.1", int(base.rpartition(":")[2])))
+
+
+def test_a_configuration_that_opens_it_all_the_same_is_refused(command, tmp_path):
+    (tmp_path / "config").mkdir()
+    switch_off = "from jupyter_server.auth import PasswordIdentityProvider as Known\nKnown.auth_enabled = False\n"
+    (tmp_path / "config" / "jupyter_server_config.py").write_text(switch_off)
+    process = command("lab", "--no-browser", wait=False, JUPYTER_CONFIG_DIR=str(tmp_path / "config"))
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 4
+    assert "ask for our token" in err
+    assert "JUPYTER_NO_CONFIG=1" in err
+    assert "http" not in out

@@ -1,8 +1,11 @@
 """JupyterLab for one person: loopback only, a fresh token, kernels of this Python."""
 
+import contextlib
 import os
 import secrets
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +14,7 @@ from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager
 
 from workbench.errors import ExecutorError
+from workbench.files import write_json
 from workbench.records import project_folder
 from workbench.runner.console import say
 
@@ -40,15 +44,32 @@ def lab(notebook: Path | None, *, port: int | None, browser: bool) -> None:
     Raises:
         ExecutorError: If the user's Jupyter configuration would open the server to others.
     """
-    from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
-
     for name in ("WORKBENCH_BATCH", "WORKBENCH_RUN_DIR"):  # what a batch run tells its kernel is wrong for a person
         os.environ.pop(name, None)
     root, token = project_folder(), secrets.token_hex(24)
     if notebook and not notebook.is_relative_to(root):
         root = notebook.parent
+    with _quiet():
+        _serve(_settings(root, notebook, token, port, browser), token)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Switch off the question whether one wants news, which no setting of the server can."""
+    with tempfile.TemporaryDirectory(prefix="workbench-") as folder:
+        off = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+        write_json(Path(folder, "labconfig", "page_config.json"), off)
+        before = os.environ.get("JUPYTER_CONFIG_PATH")
+        os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, (folder, before)))
+        yield
+
+
+def _serve(settings: list[str], token: str) -> None:
+    """Start the server, or raise ExecutorError if it would not be as asked; return when it ends."""
+    from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
+
     # In this process, so that the token stands in no list of processes.
-    server = LabApp.initialize_server(_settings(root, notebook, token, port, browser))
+    server = LabApp.initialize_server(settings)
     identity = server.identity_provider
     if (server.ip, server.sock, identity.token) != ("127.0.0.1", "", token) or not identity.auth_enabled:
         raise ExecutorError(
