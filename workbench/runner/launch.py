@@ -144,7 +144,8 @@ def _computed(run: Run, values: dict[str, Any], force: bool, stops: list[int], f
                 shutil.rmtree(run.folder)
         else:
             report = _report(run)
-            _write_page(run, report)
+            if not outcome.error or outcome.error["cell"]:  # what never came to a cell has nothing to show
+                _write_page(run, report)
     except OSError as error:
         problem = str(error)
     outcome = replace(outcome, storage=outcome.storage or problem, signal=next(iter(stops), None))

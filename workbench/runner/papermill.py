@@ -66,14 +66,15 @@ def execute(
     notebook, run_dir = notebook.absolute(), run_dir.absolute()
     writer = _AtomicWriter()
     papermill_io.register(run_dir.anchor, writer)  # registering "local" would silently do nothing
-
-    def halt(**_: Any) -> None:
-        if stops:
-            raise _StoppedError
-
     with _kernel_kind(run_dir, environment or {}) as kind:
+
+        def begin(**_: Any) -> None:
+            if stops:
+                raise _StoppedError
+            kind.begun = True
+
         seconds = timeout and max(1, round(timeout))
-        settings: dict[str, Any] = {"kernel_manager_class": kind, "execution_timeout": seconds, "on_cell_start": halt}
+        settings: dict[str, Any] = {"kernel_manager_class": kind, "execution_timeout": seconds, "on_cell_start": begin}
         work = ThreadPoolExecutor(1).submit(_call_papermill, notebook, parameters, run_dir, settings)
         _pass_time(work, kind, stops, watch)
     watch()
@@ -127,6 +128,7 @@ class _Kernel(AsyncKernelManager):
     """A kernel of this interpreter, whatever kernels are installed."""
 
     started: ClassVar["_Kernel | None"] = None  # of a run's own subclass: papermill takes a class and keeps the kernel
+    begun: ClassVar[bool] = False  # whether it was given a cell
     process: Any = None  # kept when jupyter_client forgets it: workers may outlive a kernel
 
     def send(self, number: int) -> None:
@@ -177,7 +179,7 @@ def _kernel_kind(run_dir: Path, more: Mapping[str, str]) -> Iterator[type[_Kerne
 
 
 def _pass_time(work: Future[None], kind: type[_Kernel], stops: Sequence[int], watch: Callable[[], None]) -> None:
-    """Wait for the end, passing signals on: the first interrupts, the second or a lack of patience kills."""
+    """Wait for the end, passing signals on: the first interrupts a cell, the second or a lack of patience kills."""
     asked = 0.0
     while not work.done():
         wait([work], _POLL_SECONDS)
@@ -185,10 +187,10 @@ def _pass_time(work: Future[None], kind: type[_Kernel], stops: Sequence[int], wa
         kernel = kind.started
         if not stops or kernel is None:
             continue
-        if not asked:
+        if kind.begun and not asked:
             asked = time.monotonic()
             kernel.send(signal.SIGINT)
-        elif len(stops) > 1 or time.monotonic() - asked > _PATIENCE_SECONDS:
+        elif not kind.begun or len(stops) > 1 or time.monotonic() - asked > _PATIENCE_SECONDS:
             kernel.send(_KILL)
 
 
