@@ -46,7 +46,7 @@ def test_the_newest_run_of_a_claim_stands_first_and_others_are_folded(tmp_path, 
     assert fold
     assert re.findall(r'class="badge"[^>]*>(\w+)<', first) == ["inconclusive"]
     assert re.findall(r'class="badge"[^>]*>(\w+)<', rest) == ["fails", "holds"]
-    assert "1 claims: 0 holds, 0 fails, 1 inconclusive, 0 illustration, 0 not judged" in words(text)
+    assert "Claims: 1 (0 holds, 0 fails, 1 inconclusive, 0 illustration, 0 not judged)" in words(text)
     assert "10 dimensions [9, 12.5] (n = 10)" in words(first)
     assert "2030-03-17, smoke, digits, 0.0 min" in words(first)
     assert "same rule" in rest
@@ -84,7 +84,7 @@ def test_runs_that_came_to_nothing_stand_below_with_why(tmp_path, build):
     assert "Runs without verdicts" in text
     assert "failed cell 3: ValueError: &lt;b&gt;no&lt;/b&gt;" in text
     assert text.count("interrupted the process ended without a word") == 2
-    assert "0 claims" in text
+    assert "Claims: 0 (" in text
 
 
 def test_what_cannot_be_read_is_named_and_left_out(tmp_path, build):

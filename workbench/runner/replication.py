@@ -11,14 +11,15 @@ from workbench.verdicts import COLOURS, Claim, Finding, Report
 
 _STYLE = """
 body{max-width:76em} h2{margin:2em 0 .2em} h2 small{font-weight:400;color:var(--faint)} .scroll{overflow-x:auto}
-table{width:100%} .claims{table-layout:fixed;min-width:56em}
+table{width:100%} .claims{table-layout:fixed;min-width:60em}
 thead th{font-size:85%;font-weight:600;color:var(--faint);border-bottom:2px solid var(--line)}
 td{border-top:1px solid var(--line);overflow-wrap:anywhere} tr.older td{border-top:0;padding-top:0}
-tr.older table{margin:.3em 0 .6em;font-size:85%} .runs td:nth-child(-n+3){white-space:nowrap}
+tr.older table{margin:.3em 0 .6em;font-size:85%;table-layout:fixed} .runs{min-width:50em}
+.runs td:nth-child(-n+3){white-space:nowrap}
 .badge{display:inline-block;padding:.2em .55em;border-radius:.3em;color:#fff;font-weight:700;font-size:115%;
 white-space:nowrap;overflow-wrap:normal} td .note{display:block} .older .badge{font-size:100%}
 """
-_COLUMNS = (("Claim", 27), ("Rule, fixed in advance", 21), ("Measured", 23), ("Verdict", 14), ("Run", 15))
+_COLUMNS = (("Claim", 25), ("Rule, fixed in advance", 20), ("Measured", 22), ("Verdict", 16), ("Run", 17))
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def replication_table(shown: Iterable[Shown], known: Mapping[str, Iterable[Claim
     return frame(
         "Replication table",
         _STYLE,
-        f"<h1>Replication table</h1><p>{len(newest)} claims: {said}. Each is shown with its newest run, whatever it "
+        f"<h1>Replication table</h1><p>Claims: {len(newest)} ({said}). Each is shown with its newest run, whatever it "
         f'said. All numbers: <a href="runs.csv">runs.csv</a>.</p>{"".join(tables)}{_others(shown)}',
     )
 
