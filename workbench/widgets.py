@@ -52,7 +52,7 @@ def control(parameter: Parameter, value: Any = _UNSET) -> ipywidgets.Widget:
 
     Args:
         parameter: A line of the parameters cell.
-        value: Where the control stands first; not given, the parameter's default.
+        value: Where the control stands first; by default, the parameter's own.
 
     Returns:
         A slider for a number bounded on both sides, a checkbox, a drop-down list for ``Literal``, else a text.
@@ -61,11 +61,8 @@ def control(parameter: Parameter, value: Any = _UNSET) -> ipywidgets.Widget:
         InputError: If the parameter does not take the value.
     """
     value = parameter.check(parameter.default if value is _UNSET else value, "control")
-    look: dict[str, Any] = {
-        "description": parameter.name,
-        "tooltip": parameter.help,
-        "style": {"description_width": "initial"},
-    }
+    wide = {"description_width": "initial"}
+    look: dict[str, Any] = {"description": parameter.name, "tooltip": parameter.help, "style": wide}
     if parameter.kind is bool:
         return ipywidgets.Checkbox(value, **look)
     if get_origin(parameter.kind) is Literal:
@@ -100,9 +97,8 @@ def explore(
     """
     if not (is_live() if live is None else live):
         points = sorted({value, *stops})
-        labels = [f"{point:g}" if isinstance(point, float) else str(point) for point in points]
-        prefix = f"{parameter.help or parameter.name}: "
-        return figures.slider_figure([draw(p) for p in points], labels, prefix=prefix, active=points.index(value))
+        prefix, views = f"{parameter.help or parameter.name}: ", [draw(point) for point in points]
+        return figures.slider_figure(views, list(map(str, points)), prefix=prefix, active=points.index(value))
     handle, widget = control(parameter, value), figures.live(draw(value))
 
     def move(change: Any) -> None:
@@ -125,8 +121,7 @@ def _slider(parameter: Parameter, value: Any) -> dict[str, Any]:
     if kind not in {int, float} or low is None or high is None or low >= high:
         return {}
     if kind is int:
-        low, high, step = math.ceil(low), math.floor(high), 1.0
-    else:
-        step = 10.0 ** math.floor(math.log10((high - low) / 50))
-    low, high = kind(low + step * ("gt" in ends)), kind(high - step * ("lt" in ends))
-    return {"min": low, "max": high, "step": kind(step)} if low <= value <= high else {}
+        low, high = math.ceil(low), math.floor(high)
+    step = kind(1) if kind is int else 10.0 ** math.floor(math.log10((high - low) / 50))
+    low, high = kind(low) + step * ("gt" in ends), kind(high) - step * ("lt" in ends)
+    return {"min": low, "max": high, "step": step} if low <= value <= high else {}
