@@ -7,11 +7,15 @@ digest: files of two studies may share names. A worker whose key for a trial is 
 import contextlib
 import functools
 import importlib.util
+import json
+import logging
 import platform
 import queue
+import socket
 import sys
 import threading
 import warnings
+from asyncio import CancelledError
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -20,8 +24,9 @@ from typing import Any
 
 from distributed import Client, KilledWorker, Worker, WorkerPlugin
 
-from workbench.errors import ExecutorError, InputError, require
+from workbench.errors import ExecutorError, require
 from workbench.sources import source_files
+from workbench.sweeps.executors import split_address
 from workbench.sweeps.job import Calls, Job, Outcome, Outcomes, call, failure
 
 _PATIENCE = 5.0  # seconds until a scheduler must answer
@@ -35,11 +40,13 @@ class Dask:
         self._address = address
         self._client: Client | None = None
         self._lock = threading.Lock()
+        for name in ("distributed.client", "tornado.application"):
+            logging.getLogger(name).addFilter(_is_news)
 
     def run(self, job: Job, calls: Calls) -> Outcomes:
         """Yield keys and outcomes as they come; closed early, withdraw those that have not."""
         with self._lock:
-            client = self._client = self._connect()
+            client = self._connect()
             self._ship(client, job)
         killed = []
         for key, outcome in self._submit(client, job, calls):
@@ -62,24 +69,34 @@ class Dask:
         """Return a client of the scheduler, or raise ExecutorError within seconds."""
         if self._client is not None and self._client.status == "running":
             return self._client
-        file = Path(self._address.removeprefix("file:"))
-        where: dict[str, Any] = {"scheduler_file": str(file)} if self._address.startswith("file:") else {}
         try:
-            if where and not file.is_file():
-                raise FileNotFoundError(f"there is no file {file}")
-            client = Client(None if where else self._address, timeout=_PATIENCE, set_as_default=False, **where)
-            workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        except ValueError as error:
-            raise InputError(f"executor dask:{self._address} is not an address ({error}); try HOST:PORT") from error
-        except OSError as error:
+            address = self._reach()
+            self._client = Client(address, timeout=_PATIENCE, set_as_default=False)
+            self._look(self._client)
+        except (OSError, ValueError, LookupError, TypeError) as error:
             problem = f"no Dask scheduler answers at {self._address} ({error}); start one with: dask scheduler"
             raise ExecutorError(f"{problem}; {_GO_ON}") from error
+        return self._client
+
+    def _reach(self) -> str:
+        """Return the scheduler's address, once something answers there: a client that fails is slow to go away."""
+        address = self._address
+        scheme, host, port = split_address(address)
+        if scheme == "file":
+            address = json.loads(Path(host).read_text(encoding="utf-8"))["address"]
+            scheme, host, port = split_address(address)
+        if port:
+            socket.create_connection((host, port), timeout=_PATIENCE).close()
+        return address
+
+    def _look(self, client: Client) -> None:
+        """Warn of a cluster that cannot do what one expects of it."""
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
         if not workers:
-            warnings.warn(f"the Dask cluster at {self._address} has no workers yet; trials wait for one", stacklevel=2)
+            warnings.warn(f"the Dask cluster at {self._address} has no workers now; trials wait for one", stacklevel=2)
         if any(worker["nthreads"] > 1 for worker in workers):
             problem = "some Dask workers have several threads, of which trials use one"
             warnings.warn(f"{problem}; start them with --nthreads 1, and --nworkers for more", stacklevel=2)
-        return client
 
     def _ship(self, client: Client, job: Job) -> None:
         """Send the study's own files to all workers, present and future."""
@@ -107,13 +124,19 @@ class Dask:
                 future = executor.submit(work, names, list(job.versions), key, dict(parameters))
                 waiting[future] = key
                 future.add_done_callback(arrived.put)
+            silences = 0
             while waiting:
                 try:
                     future = arrived.get(timeout=_PATIENCE)
                 except queue.Empty:
                     if client.status != "running":
                         raise self._lost() from None
+                    silences += 1
+                    if silences % 12 == 0:  # a minute: nannies have long replaced workers that died
+                        with contextlib.suppress(OSError):
+                            self._look(client)
                     continue
+                silences = 0
                 yield waiting.pop(future), self._outcome(future)
         finally:
             executor.shutdown(wait=False)
@@ -135,6 +158,12 @@ class Dask:
     def _lost(self) -> ExecutorError:
         """Return the error of a scheduler that went away."""
         return ExecutorError(f"the Dask scheduler at {self._address} was lost; {_GO_ON}")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Tell whether a log record says more than that the scheduler was lost, which our own error says."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, OSError | CancelledError) and "reconnect" not in record.getMessage()
 
 
 # What follows runs on workers.
@@ -164,16 +193,17 @@ class Study(WorkerPlugin):
 def work(names: tuple[str, str, str, str], versions: list[str], key: str, parameters: Mapping[str, Any]) -> Outcome:
     """Make one call of a study that was sent here, unless this worker would name it by another key."""
     study, module, name, _ = names
-    with _one_at_a_time, _importable(study):
-        here = _job(names)
-        if here.key(parameters) == key:
-            return call(module, name, parameters, key)
-    differs = "its source files of workbench are others"
-    if list(here.versions) != versions:
-        differs = f"it has torch and NumPy {', '.join(here.versions)}, here they are {', '.join(versions)}"
-    return {
-        "refused": f"the worker on {platform.node()} would compute something else: {differs}; install the same there"
-    }
+    try:
+        with _one_at_a_time, _importable(study):
+            here = _job(names)
+            if here.key(parameters) == key:
+                return call(module, name, parameters, key)
+        differs = "its source files of workbench are others"
+        if list(here.versions) != versions:
+            differs = f"it has torch and NumPy {', '.join(here.versions)}, here they are {', '.join(versions)}"
+    except Exception as error:  # none may leave: one that cannot be sent would let the driver wait for ever
+        differs = f"{type(error).__name__}: {error}"
+    return {"refused": f"a worker on {platform.node()} cannot compute this: {differs}; install the same there"}
 
 
 @functools.cache

@@ -6,6 +6,7 @@ Every executor hands a trial to ``job.call``. A worker process that is killed ta
 import importlib.util
 import os
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from workbench.errors import InputError, require
 from workbench.sweeps.job import Calls, Job, Outcomes, call
@@ -26,16 +27,33 @@ def require_executor(name: object) -> None:
     """Refuse, without starting anything, what names no executor that can be used here.
 
     Args:
-        name: ``"serial"``, ``"processes"`` or ``"dask:ADDRESS"``.
+        name: ``"serial"``, ``"processes"``, or ``"dask:ADDRESS"`` with ``HOST:PORT``, ``tcp://HOST:PORT`` or
+            ``file:PATH`` of the scheduler's file.
 
     Raises:
         InputError: If it is none of these, or Dask is not installed.
     """
-    kind, colon, address = str(name).partition(":")
-    known = name in ("serial", "processes") or (kind == "dask" and colon and address)
-    require(bool(known), "executor", "must be serial, processes or dask:ADDRESS", name)
-    if colon and importlib.util.find_spec("distributed") is None:
-        raise InputError(f"executor {name} needs the package distributed; pip install 'workbench[cluster]'")
+    kind, _, address = str(name).partition(":")
+    known = name in {"serial", "processes"} or (kind == "dask" and bool(address))
+    require(known, "executor", "must be serial, processes or dask:ADDRESS", name)
+    if kind == "dask":
+        split_address(address)
+        if importlib.util.find_spec("distributed") is None:
+            raise InputError(f"executor {name} needs the package distributed; pip install 'workbench[cluster]'")
+
+
+def split_address(address: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of a scheduler; a file has its path as host, and what is no socket port 0."""
+    if address.startswith("file:"):
+        return "file", address.removeprefix("file:"), 0
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    try:
+        host, port = parts.hostname or "", parts.port or 0
+    except ValueError:
+        host, port = "", 0
+    whole = parts.scheme == "inproc" or (parts.scheme in {"tcp", "tls", "ws", "wss"} and host and port)
+    require(bool(whole), "executor dask:ADDRESS", "must be HOST:PORT or file:PATH of a scheduler", address)
+    return parts.scheme, host, port
 
 
 def make_executor(name: str, workers: int) -> Executor:
