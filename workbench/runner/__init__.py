@@ -2,6 +2,6 @@
 
 import sys
 
-# jsonschema, which reads notebooks, builds a grammar of internationalised URIs when it is imported: 1.5 s of papermill's
-# 2 s. No notebook's schema asks for that format, and without this module jsonschema leaves it unchecked.
+# jsonschema, which reads notebooks, builds a grammar of international URIs when imported: 1.5 of papermill's 2 seconds.
+# No notebook's schema asks for that format, and without this module jsonschema leaves it unchecked.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
