@@ -101,7 +101,7 @@ def test_figures_draw_sliders_move_labels_show(site, visit):
 def test_the_site_opens_and_leads_to_its_pages(site, visit, scheme):
     seen = visit(site, color_scheme=scheme)
     page = seen.page
-    assert "Claims: 1 (1 holds" in page.inner_text("body")
+    assert "(1 holds, 0 fails" in page.inner_text("body")
     badges = page.locator(".badge")
     assert [badges.nth(i).is_visible() for i in range(badges.count())] == [True, False]  # the newest, an earlier one
     page.get_by_text("earlier runs: 1").click()

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+from workbench import verdicts
 from workbench.errors import DataError, InputError, StorageError
 from workbench.files import atomic, write_text
 from workbench.records import Run, all_runs
-from workbench.runner import studies
+from workbench.runner import html, pages, studies
 from workbench.runner.pages import LARGE, write_library, write_page
 from workbench.runner.replication import Shown, replication_table
 from workbench.verdicts import Claim, Report, read_report
@@ -83,9 +84,9 @@ def _show(folder: Path, site: Path, warn: Callable[[str], None]) -> Shown | None
 
 
 def _write_page(run: Run, report: Report | None, page: Path, library: Path) -> None:
-    """Write a run's page unless it is there and newer than the run and this package."""
+    """Write a run's page unless it is there and newer than the run and the modules that make pages."""
     sources = [run.folder / name for name in ("run.json", "results.json", "executed.ipynb")]
-    sources += Path(__file__).parents[1].rglob("*.py")
+    sources += [Path(str(module.__file__)) for module in (html, pages, verdicts)]
     newest = max(path.stat().st_mtime for path in sources if path.is_file())
     if page.is_file() and page.stat().st_mtime > newest and run.status == run.record["status"]:
         return
