@@ -10,7 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from workbench.errors import InputError
-from workbench.runner import cli, papermill, studies
+from workbench.records import Run
+from workbench.runner import cli, launch, papermill, studies
+from workbench.runner.earlier import run_key
+from workbench.runner.outcome import Outcome
 from workbench.runner.studies import last_verdicts
 
 STUDY = """\
@@ -152,6 +155,93 @@ def test_values_come_in_order_of_precedence(tmp_path, notebook, invoke):
     assert "seed" in invoke("run", book, "--dry-run").out
 
 
+def test_a_seed_is_the_only_one_of_a_study_that_takes_several(notebook, invoke):
+    book = notebook("pass", parameters="seeds: list[int] = [0, 1]")
+    done = invoke("run", book, "--seed", "7", "--dry-run", "--json")
+    assert json.loads(done.out)["parameters"] == {"seeds": [7]}
+
+
+def test_help_names_the_parameters_of_the_study(notebook, invoke):
+    book = notebook("pass", parameters="a: int = 1  # a number [of things]\nnames: list[str] = ['x']")
+    done = invoke("run", "-p", "a=3", book, "--help")
+    assert done.code == 0
+    assert "Parameters of demo" in done.out
+    assert "   a: int = 1  a number [of things]" in done.out
+    assert "   names: list[str] = ['x']" in done.out
+    assert "Parameters of" not in invoke("run", "--help").out
+
+
+def make_run(out, book, values, status, **more):
+    """Make the record of a run as an earlier process left it."""
+    run = Run.start(out, "demo", values, notebook=str(book), profile="smoke", **more)
+    results = {"schema": 1, "study": "demo", "data": "digits", "findings": [], "unjudged": []}
+    (run.folder / "results.json").write_text(json.dumps(results))
+    run.finish(status)
+    return run.folder
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Launch nothing; remember what was asked for."""
+    calls = []
+
+    def remember(book, values, **settings):
+        calls.append((book, values, settings))
+        outcome = Outcome("interrupted", {"cell": 2, "name": "Interrupted", "message": "m"}, signal=2)
+        return launch.Launched(Run.read(next(settings["out"].glob("demo/*"))), outcome, None, reused=False)
+
+    monkeypatch.setattr(launch, "launch", remember)
+    return calls
+
+
+def test_resume_takes_everything_from_the_record(tmp_path, notebook, invoke, launched):
+    book, values = notebook("pass", parameters="a: int = 1\nb: int = 2"), {"a": 3, "b": 2}
+    more = {"key": run_key(book, values), "executor": "serial", "workers": 3, "timeout": 9}
+    folder = make_run(tmp_path / "elsewhere", book, values, "interrupted", **more)
+    done = invoke("resume", folder.name[:-2], "--out", "elsewhere")
+    assert done.code == 130
+    assert f"resume {folder.name} --out {tmp_path / 'elsewhere'}" in done.err
+    assert "note:" not in done.err
+    settings = {"executor": "serial", "workers": 3, "timeout": 9, "profile": "smoke", "out": tmp_path / "elsewhere"}
+    assert launched == [(book, values, settings)]
+
+
+def test_resume_says_when_it_is_a_new_run(tmp_path, notebook, invoke, launched):
+    folder = make_run(tmp_path / "runs", notebook("pass"), {"a": 3}, "failed", key="another")
+    done = invoke("resume", "demo")
+    assert f"have changed since {folder.name}: this is a new run" in done.err
+    assert f"resume {folder.name}\n" in done.err  # the usual folder needs no --out
+    assert launched[0][2]["workers"] is None
+
+
+def test_resume_shows_what_is_done(tmp_path, notebook, invoke):
+    folder = make_run(tmp_path / "runs", notebook("pass"), {"a": 3}, "done")
+    done = invoke("resume", folder.name, "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["reused"]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_resume_runs_no_notebook_that_came_with_a_record(tmp_path, notebook, invoke, inside):
+    folder = make_run(tmp_path / "runs", notebook("pass"), {"a": 3}, "failed")
+    planted = folder / "executed.ipynb"
+    if inside:
+        planted.write_text(notebook("pass").read_text())
+    path = folder / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "notebook": str(planted)}))
+    done = invoke("resume", folder.name)
+    assert done.code == cli.REFUSED
+    assert "must be of a notebook that is still there" in done.err
+
+
+def test_a_cluster_named_by_a_strangers_record_is_not_asked(tmp_path, notebook, invoke, launched):
+    folder = make_run(tmp_path / "runs", notebook("pass"), {"a": 3}, "failed", executor="dask:tcp://evil:1")
+    path = folder / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "host": "elsewhere"}))
+    invoke("resume", folder.name)
+    assert launched[0][2]["executor"] is None
+
+
 def test_show(tmp_path, notebook, invoke):
     (tmp_path / "demo.yml").write_text("smoke: {a: 2}\n")
     book = notebook("pass")
@@ -218,7 +308,7 @@ def test_profiles_that_are_no_profiles(tmp_path, notebook, invoke, text):
 
 
 def test_every_command_teaches_by_example():
-    for name in ("run", "show", "list"):
+    for name in ("run", "resume", "sweep", "show", "list"):
         assert f"Example: workbench {name}" in CliRunner().invoke(cli.app, [name, "--help"]).output
 
 
