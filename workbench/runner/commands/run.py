@@ -143,7 +143,12 @@ def _end(done: Any, as_json: bool) -> None:
         from workbench.files import read_json
 
         results = read_json(folder / "results.json") if done.report else None
-        print_json({**done.run.record, "folder": folder, "results": results, "reused": done.reused})
+        print_json({
+            **done.run.record,
+            "folder": folder if folder.is_dir() else None,
+            "results": results,
+            "reused": done.reused,
+        })
     else:
         _show_end(done)
     sys.exit(exit_code(outcome))
