@@ -6,7 +6,9 @@ from workbench.errors import DataError, ExecutorError, InputError
 from workbench.runner.commands import desk, records, run, site, studies, sweep
 from workbench.runner.console import REFUSED, STORAGE, app, complain
 
-COMMANDS = (run, sweep, studies, records, site, desk)  # in the order of --help
+FAMILIES = (run, sweep, studies, records, site, desk)  # importing them has added their commands
+ORDER = "run sweep resume list show runs compare report new lab doctor export import merge clean".split()
+app.registered_commands.sort(key=lambda command: ORDER.index(command.name or getattr(command.callback, "__name__", "")))
 
 
 def main() -> None:

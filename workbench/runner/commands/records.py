@@ -127,8 +127,9 @@ def compare(runs: RunNames, out: Out = Path("runs"), as_json: Json = False) -> N
         return print_json(data)
     told = {n: [f and f"{f['measured']}, {f['verdict']}" for f in row] for n, row in data["findings"].items()}
     about = {name: data[name] for name in ("study", "status", "minutes")}
-    rows = about | data["parameters"] | data["environment"] | told
-    cells = [[name, *("" if value is None else str(value) for value in row)] for name, row in rows.items()]
+    parts = (about, data["parameters"], data["environment"], told)  # a claim may be called as a parameter is
+    rows = [(name, *row) for part in parts for name, row in part.items()]
+    cells = [["" if value is None else str(value) for value in row] for row in rows]
     print_table(["", *data["runs"]], cells)
 
 
