@@ -224,6 +224,13 @@ def test_executors_that_are_none(study, executor):
     assert not study.out.exists()
 
 
+@pytest.mark.parametrize(("name", "value"), [("workers", 0), ("workers", "2"), ("timeout", "5"), ("timeout", 0)])
+def test_settings_of_a_tampered_record_are_refused(study, name, value):
+    with pytest.raises(InputError, match=f"{name} must be"):
+        study.launch(**{name: value})
+    assert not study.out.exists()
+
+
 def test_a_scheduler_must_answer(study, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from workbench.errors import StorageError
+from workbench.errors import StorageError, is_count, is_number, require
 from workbench.files import write_json
 from workbench.records import Run
 from workbench.runner.checks import check_executor, check_reachable, check_writable
@@ -65,8 +65,14 @@ def launch(
 
     Returns:
         The run. What the study refused has left no folder, unless an earlier attempt made it.
+
+    Raises:
+        InputError: If a setting is wrong or ``out`` cannot be written, StorageError if it is full.
+        ExecutorError: If no scheduler answers.
     """
     workers = default_workers() if workers is None else workers
+    require(is_count(workers, 1), "workers", "must be a whole number, at least 1", workers)
+    require(timeout is None or (is_number(timeout) and timeout > 0), "timeout", "must be positive seconds", timeout)
     executor, scheduler = check_executor(executor, workers)
     check_writable(out)
     key = run_key(notebook, values)

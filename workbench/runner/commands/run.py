@@ -123,7 +123,8 @@ def resume(run: RunName, out: Out = Path("runs"), as_json: Json = False) -> None
     # What a record from another machine says of processes and clusters is not this machine's.
     own = record.get("host") == platform.node()
     settings = {name: record.get(name) if own else None for name in ("executor", "workers", "timeout")}
-    _launch(notebook, values, out, settings | {"profile": str(record.get("profile"))}, as_json)
+    settings |= {"executor": settings["executor"] and str(settings["executor"]), "profile": str(record.get("profile"))}
+    _launch(notebook, values, out, settings, as_json)
 
 
 def _launch(notebook: Path, values: dict[str, Any], out: Path, settings: dict[str, Any], as_json: bool) -> None:
@@ -143,12 +144,8 @@ def _end(done: Any, as_json: bool) -> None:
         from workbench.files import read_json
 
         results = read_json(folder / "results.json") if done.report else None
-        print_json({
-            **done.run.record,
-            "folder": folder if folder.is_dir() else None,
-            "results": results,
-            "reused": done.reused,
-        })
+        about = {"folder": folder if folder.is_dir() else None, "results": results, "reused": done.reused}
+        print_json({**done.run.record, **about})
     else:
         _show_end(done)
     sys.exit(exit_code(outcome))
