@@ -7,6 +7,7 @@ digest: files of two studies may share names. A worker whose key for a trial is 
 import contextlib
 import functools
 import importlib.util
+import itertools
 import json
 import logging
 import platform
@@ -124,22 +125,24 @@ class Dask:
                 future = executor.submit(work, names, list(job.versions), key, dict(parameters))
                 waiting[future] = key
                 future.add_done_callback(arrived.put)
-            silences = 0
             while waiting:
-                try:
-                    future = arrived.get(timeout=_PATIENCE)
-                except queue.Empty:
-                    if client.status != "running":
-                        raise self._lost() from None
-                    silences += 1
-                    if silences % 12 == 0:  # a minute: nannies have long replaced workers that died
-                        with contextlib.suppress(OSError):
-                            self._look(client)
-                    continue
-                silences = 0
+                future = self._next(client, arrived)
                 yield waiting.pop(future), self._outcome(future)
         finally:
             executor.shutdown(wait=False)
+
+    def _next(self, client: Client, arrived: "queue.SimpleQueue[Future[Outcome]]") -> "Future[Outcome]":
+        """Wait for a call to end, looking now and then whether any still can."""
+        for silences in itertools.count(1):
+            with contextlib.suppress(queue.Empty):
+                return arrived.get(timeout=_PATIENCE)
+            # A client that has found its scheduler again has forgotten its futures.
+            if client.status != "running" or not client.futures:
+                raise self._lost()
+            if silences % 12 == 0:  # a minute: nannies have long replaced workers that died
+                with contextlib.suppress(OSError):
+                    self._look(client)
+        raise AssertionError
 
     def _outcome(self, future: "Future[Outcome]") -> Outcome | None:
         """Return how a call ended; raise ExecutorError for what is the cluster's fault."""
