@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from workbench.runner.console import Json, Out, Study, app, print_json, print_table, say
+from workbench.errors import InputError
+from workbench.runner.console import Json, Out, Study, app, complain, print_json, print_table, say
 
 
 @app.command("list")
@@ -16,10 +17,14 @@ def list_studies(out: Out = Path("runs"), as_json: Json = False) -> None:
 
     rows: list[dict[str, Any]] = []
     for path in studies.studies():
-        claims = studies.claims(path)
+        try:
+            claims, about = studies.claims(path), studies.describe(path)
+        except InputError as problem:  # one broken notebook hides no other
+            complain("warning", problem)
+            continue
         rows.append({
             "study": f"{path.parent.name}/{path.stem}",
-            **studies.describe(path),
+            **about,
             "papers": list(dict.fromkeys(claim.paper for claim in claims)),
             "claims": [vars(claim) for claim in claims],
             "verdicts": studies.last_verdicts(out, path.stem),
