@@ -80,7 +80,8 @@ class Serial:
 
     def run(self, job: Job, calls: Calls) -> Outcomes:
         """Yield keys and outcomes in order."""
-        yield from ((key, call(job.module, job.name, parameters, key)) for key, parameters in calls.items())
+        for key, parameters in calls.items():
+            yield key, call(job.module, job.name, parameters, key, job.function)
 
     def close(self) -> None:
         """Do nothing: there are no workers."""

@@ -9,7 +9,7 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Job:
     data: str
     source: str
     versions: tuple[str, ...]
+    function: Callable[..., Any] | None = None  # where it is at hand: in the process that asked for it
 
     @classmethod
     def of(cls, function: Callable[..., Any], data: str) -> "Job":
@@ -40,7 +41,7 @@ class Job:
         name, module = getattr(function, "__qualname__", "<lambda>"), function.__module__
         importable = module != "__main__" and name.isidentifier()
         require(importable, "function", "must stand at the top of an importable module", name, "move it to a .py file")
-        return cls.at(module, name, Path(inspect.getfile(inspect.unwrap(function))), data)
+        return replace(cls.at(module, name, Path(inspect.getfile(inspect.unwrap(function))), data), function=function)
 
     @classmethod
     def at(cls, module: str, name: str, file: Path, data: str) -> "Job":
@@ -60,11 +61,13 @@ class Job:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def call(module: str, name: str, parameters: Mapping[str, Any], key: str) -> Outcome:
+def call(
+    module: str, name: str, parameters: Mapping[str, Any], key: str, function: Callable[..., Any] | None = None
+) -> Outcome:
     """Call a trial; whatever it raises becomes data, which any process and version can read."""
     started = time.process_time()
     try:
-        function = getattr(importlib.import_module(module), name)
+        function = function or getattr(importlib.import_module(module), name)
         with _alone(int(key[:8], 16)):
             result = plain(function(**parameters))
     except (Exception, SystemExit) as error:
