@@ -137,5 +137,5 @@ def _left(out: Path) -> Iterator[Path]:
                 yield path
     for folder in out.glob("[!.]*/[!.]*"):
         old = folder.is_dir() and folder.stat().st_mtime < before
-        if old and {path.name for path in folder.iterdir()} <= {"lock"}:
+        if old and all(path.name == "lock" or _HALF_WRITTEN.fullmatch(path.name) for path in folder.iterdir()):
             yield folder
