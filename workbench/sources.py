@@ -77,6 +77,8 @@ def _imported(names: tuple[str, ...], package: str) -> Iterator[str]:
 
 def _find(name: str, folders: tuple[Path, ...]) -> Path | None:
     """Return the project's file of a module name, or None for what is not the project's."""
+    if name == "workbench":
+        return None  # it only names public names and their modules: a further one must not make all results stale
     roots = (Path(__file__).resolve().parent.parent,) if name.partition(".")[0] == "workbench" else folders
     bases = [root.joinpath(*name.split(".")) for root in roots]
     candidates = (file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py"))
