@@ -34,7 +34,9 @@ def out(tmp_path):
     for key, function in {"a": "m.f", "b": "m.f", "c": "m.g"}.items():
         write_trial(out, key * 32, function=function)
     write_json(out / "trials" / f"{'d' * 32}.failed.json", {"error": "ValueError"})
-    (out / "trials" / f"{'e' * 32}.json").write_text("{")
+    write_trial(out, "e" * 32)
+    damaged = out / "trials" / f"{'e' * 32}.json"
+    damaged.write_text(damaged.read_text().replace('"result": 2', '"result": 3'))
     (out / "demo" / "empty").mkdir()
     for folder in (out, out / "trials", done.folder, out / "demo" / "empty"):
         (folder / ".x.0123456789ab.json").write_text("half")

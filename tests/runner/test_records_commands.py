@@ -74,6 +74,14 @@ def test_runs(tmp_path, invoke, two):
     assert invoke("runs", "--out", "elsewhere").code == 0
 
 
+def test_what_cannot_be_read_is_said(invoke, two):
+    (two[0].folder / "run.json").write_text("{")
+    done = invoke("runs", "--json")
+    assert (done.code, len(json.loads(done.out))) == (0, 1)
+    assert "warning: left out of the table:" in done.err
+    assert "UserWarning" not in done.err
+
+
 def test_trials(invoke, two):
     assert "x=2" in invoke("runs", "--trials").out
     assert [row["key"] for row in json.loads(invoke("runs", "--trials", "--json").out)] == KEYS

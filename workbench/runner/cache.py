@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import DataError, InputError, require
-from workbench.files import read_json
 from workbench.records import Run, all_runs
 from workbench.runner.transfer import run_trials
+from workbench.sweeps import read_trial
 
 # The names that ``files.atomic`` and an import give what they have not finished.
 _HALF_WRITTEN = re.compile(r"\..*\.[0-9a-f]{12}(\.\w+)?|\.import-[0-9a-f]{12}")
@@ -120,12 +120,11 @@ def _readable(folder: Path) -> Run | None:
 
 
 def _trial(path: Path) -> dict[str, Any] | None:
-    """Return a trial's record as far as counting needs it; its digest is the sweep's affair."""
+    """Return a trial that a sweep would find."""
     try:
-        record = read_json(path)
+        return read_trial(path)
     except DataError:
         return None
-    return record if isinstance(record, dict) else None
 
 
 def _left(out: Path) -> Iterator[Path]:

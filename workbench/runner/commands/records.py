@@ -1,13 +1,14 @@
 """``workbench runs``, ``compare``, ``export``, ``import``, ``merge``, ``clean``: what is kept of runs and trials."""
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from workbench.errors import require
-from workbench.runner.console import Json, Out, RunName, RunNames, app, print_json, print_table, say
+from workbench.runner.console import Json, Out, RunName, RunNames, app, complain, print_json, print_table, say
 
 _SHOWN = 200  # rows of a table that a person may read
 _ENVIRONMENT = ("commit", "dirty", "python", "platform", "device", "profile", "executor", "workers")
@@ -25,7 +26,10 @@ def list_runs(
 
     Example: [bold]workbench runs intrinsic-dimension --csv runs.csv[/bold]
     """
-    table = _table(out, study, trials)
+    with warnings.catch_warnings(action="always", category=UserWarning, record=True) as said:
+        table = _table(out, study, trials)
+    for warning in said:
+        complain("warning", warning.message)
     if csv:
         from workbench.files import atomic
 
