@@ -83,6 +83,18 @@ def overhead(folder: Path, rounds: int, n: int = 400) -> None:
             show(f"a tiny trial, {executor.partition(':')[0]}", milliseconds, "ms")
 
 
+def bare_gain() -> float:
+    """Return what a second process gains on this machine now, without any of our code: 2 where two cores are free."""
+    code = "x = 0\nfor i in range(20_000_000):\n    x += i"
+    seconds = []
+    for n in (1, 2):
+        started = time.perf_counter()
+        for process in [subprocess.Popen([sys.executable, "-c", code]) for _ in range(n)]:
+            process.wait()
+        seconds.append((time.perf_counter() - started) / n)
+    return seconds[0] / seconds[1]
+
+
 def second_worker(folder: Path, rounds: int, n: int = 8) -> None:
     """Print how much faster two workers are than one on LeNet trials, in interleaved rounds."""
     sys.path.insert(0, str(Path(__file__).parents[2] / "notebooks" / "dimension"))
@@ -93,6 +105,7 @@ def second_worker(folder: Path, rounds: int, n: int = 8) -> None:
     with contextlib.ExitStack() as stack:
         sweeps = {w: stack.enter_context(Sweep(folder / f"lenet-{w}", "processes", w)) for w in (1, 2)}
         seconds: dict[int, list[float]] = {1: [], 2: []}
+        bare = []
         for k in range(rounds + 1):
             for workers, sweep in sweeps.items():
                 trials = [{**LENET, "seed": k * n + i} for i in range(n)]
@@ -100,8 +113,10 @@ def second_worker(folder: Path, rounds: int, n: int = 8) -> None:
                 sweep.map(train_replicate, trials)
                 if k:  # the first round loads the data
                     seconds[workers].append(time.perf_counter() - started)
+            bare.append(bare_gain())
     for workers, values in seconds.items():
         show(f"{n} LeNet trials, {workers} worker{'s' * (workers > 1)}", values, "s")
+    show("two bare processes over one", bare, "x")
     show("two workers over one", [one / two for one, two in zip(seconds[1], seconds[2], strict=True)], "x")
 
 

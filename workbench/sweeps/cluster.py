@@ -68,8 +68,10 @@ class Dask:
 
     def _connect(self) -> Client:
         """Return a client of the scheduler, or raise ExecutorError within seconds."""
-        if self._client is not None and self._client.status == "running":
-            return self._client
+        if self._client is not None:
+            if self._client.status == "running":
+                return self._client
+            self._client.close()
         try:
             address = self._reach()
             self._client = Client(address, timeout=_PATIENCE, set_as_default=False)
