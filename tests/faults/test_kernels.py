@@ -1,5 +1,7 @@
 """What real kernels, processes and signals do to a run: nothing is lost, stays behind or is done twice."""
 
+import contextlib
+import ctypes
 import json
 import os
 import random
@@ -214,6 +216,29 @@ def test_a_runner_stopped_at_any_moment_goes_on(tmp_path, number, undisturbed):
 @SIGNALS
 def test_a_runner_stopped_at_fifty_moments_goes_on(tmp_path, number, undisturbed):
     disturb_often(tmp_path, number, 50, undisturbed)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere orphans go to process 1")
+@pytest.mark.parametrize("moment", [0.0, 0.3])
+def test_a_kernel_that_is_just_starting_is_no_orphan_where_sessions_adopt(bench, moment):
+    become_adopter = 36  # PR_SET_CHILD_SUBREAPER, what a desktop session's service manager is
+    prctl = ctypes.CDLL(None).prctl
+    process, kernel = bench.start(), 0
+    assert prctl(become_adopter, 1, 0, 0, 0) == 0
+    try:
+        end = time.monotonic() + 60
+        while not kernel and time.monotonic() < end:
+            kernel = next((int(line.split()[0]) for line in bench.alive() if "kernel.json" in line), 0)
+        time.sleep(moment)
+        process.kill()
+        process.communicate()
+        assert kernel
+        assert not bench.left()
+    finally:
+        prctl(become_adopter, 0, 0, 0, 0)
+        with contextlib.suppress(OSError):
+            os.kill(kernel, signal.SIGKILL)
+            os.waitpid(kernel, 0)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ class _Kernel(AsyncKernelManager):
 def _kernel_kind(run_dir: Path, more: Mapping[str, str]) -> Iterator[type[_Kernel]]:
     """Yield a class of kernel for one run; at the end nothing of its kernel is left."""
     folder = Path(tempfile.mkdtemp(prefix="workbench-"))
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    argv = [sys.executable, "-m", "workbench.runner.kernel", "-f", "{connection_file}"]
     # One thread: their number changes bits, and more of them than processors cost many times one.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     environment = {**threads, "WORKBENCH_BATCH": "1", "WORKBENCH_RUN_DIR": str(run_dir), **more}
