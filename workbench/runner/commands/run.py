@@ -138,8 +138,8 @@ def _end(done: Any, as_json: bool) -> None:
     """Say how a run ended and exit with its code."""
     folder, outcome = done.run.folder, done.outcome
     if outcome.signal:
-        kept = "it is done" if outcome.status == "done" else "finished trials are kept"
-        complain("interrupted", f"{kept}, go on with: {_resume(folder)}")
+        kept = "the run is done, show it with" if outcome.status == "done" else "finished trials are kept, go on with"
+        complain("interrupted", f"{kept}: {_resume(folder)}")
     if as_json:
         from workbench.files import read_json
 
