@@ -107,6 +107,12 @@ def test_new_changed_and_removed_files_show(out):
     connection.close()
 
 
+def test_a_change_that_keeps_the_size_shows(out):
+    for value in (0.25, 0.75):
+        write_trial(out, "a" * 32, result={"accuracy": value})
+        assert workbench.trials(out)["result.accuracy"][0] == value
+
+
 def corrupt(path):
     path.write_bytes(b"SQLite format 3\0" + os.urandom(5000))
 
@@ -123,6 +129,7 @@ def damage_a_page(path):
 
 def other_version(path):
     with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE documents SET row = '[1]'")
         connection.execute("PRAGMA user_version = 99")
     connection.close()
 

@@ -171,6 +171,17 @@ def test_links_are_refused(tmp_path, archive):
         import_file(archive.path, tmp_path / "other")
 
 
+def test_what_is_encrypted_or_packed_otherwise_is_refused(tmp_path, archive):
+    whole = bytearray(archive.path.read_bytes())
+    whole[whole.index(b"PK\x01\x02") + 8] |= 1  # the flag of the first entry in the list at the end
+    (tmp_path / "secret.zip").write_bytes(whole)
+    with zipfile.ZipFile(tmp_path / "bz2.zip", "w", zipfile.ZIP_BZIP2) as target:
+        target.writestr(f"{archive.folder}/run.json", "{}")
+    for name in ("secret.zip", "bz2.zip"):
+        with pytest.raises(InputError, match=r"nothing encrypted, got '.*/"):
+            import_file(tmp_path / name, tmp_path / "other")
+
+
 def test_a_name_given_twice_is_refused(tmp_path, archive):
     with zipfile.ZipFile(archive.path, "a") as target, pytest.warns(UserWarning, match="Duplicate name"):
         target.writestr(f"{archive.folder}/run.json", "{}")
