@@ -243,8 +243,8 @@ def _utc(form: str) -> str:
 
 def _new_folder(out: Path, study: str, parameters: dict[str, Any]) -> Path:
     """Make a folder named by the UTC time and a hash of study and parameters: names sort by time, repeats show."""
-    plain_name = study == Path(study).name and not study.startswith(".")
-    require(plain_name, "study", "must be a name, not a path, that begins without a dot", study)
+    plain_name = study and study == Path(study).name and not study.startswith(".")
+    require(bool(plain_name), "study", "must be a name, not a path, that begins without a dot", study)
     text = json.dumps([study, plain(parameters)], sort_keys=True)
     name = f"{_utc('%Y%m%dT%H%M%SZ')}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
     folder, attempt = out.absolute() / study / name, 1

@@ -249,7 +249,7 @@ def test_every_truncation_and_flipped_byte_is_refused_or_harmless(tmp_path, arch
     whole = archive.path.read_bytes()
     import_file(archive.path, tmp_path / "good")
     good = {name: data for name, data in tree(tmp_path / "good").items() if not name.endswith("page.html")}
-    for n in range(0, len(whole), 97):
+    for n in range(0, len(whole), 41):
         for kind, data in {"cut": whole[:n], "flip": whole[:n] + bytes([whole[n] ^ 0xFF]) + whole[n + 1 :]}.items():
             (tmp_path / "bad.zip").write_bytes(data)
             other = tmp_path / "other"

@@ -6,20 +6,20 @@ are they moved to where they belong. Nothing that is there already is touched, a
 
 import contextlib
 import filecmp
+import itertools
 import os
 import re
 import secrets
 import shutil
 import stat
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO
 
-from workbench.errors import DataError, StorageError, require
+from workbench.errors import DataError, InputError, StorageError, require
 from workbench.files import atomic, read_json, unwritten, write_json
 from workbench.records import Run, all_runs
 from workbench.runner import grid
@@ -89,7 +89,9 @@ def import_file(path: Path, out: Path) -> Taken:
             opened: dict[str, _Open] = {info.filename: partial(archive.open, info) for info in entries}
             require(len(opened) == len(entries), "FILE", "must hold every name once", path.name)
             return _take(opened, out, pages=True)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except Exception as error:  # of which a file that is none can cause any
+        if isinstance(error, InputError | DataError | StorageError):
+            raise
         raise DataError(f"{path} must be a file that `workbench export` wrote, got {error}") from error
 
 
@@ -163,18 +165,17 @@ def _unpack(files: Mapping[str, _Open], stage: Path) -> None:
     """Write files below a new folder as long as they are no larger than allowed; what they claim is no proof."""
     left = _MAX_BYTES
     for name, opened in files.items():
-        limit = min(left, _MAX_TEXT) if name.endswith((".json", ".ipynb")) else left
-        target = stage / name
+        limit, size, target = min(left, _MAX_TEXT) if name.endswith((".json", ".ipynb")) else left, 0, stage / name
         with opened() as source:
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("xb") as sink:
-                    while sink.tell() <= limit and (block := source.read(2**20)):
+            for block in itertools.chain([b""], iter(partial(source.read, 2**20), b"")):
+                size += len(block)
+                require(size <= limit, "FILE", f"must hold no more than {limit} bytes here", name)
+                try:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with target.open("ab") as sink:
                         sink.write(block)
-                    size = sink.tell()
-            except OSError as error:
-                raise StorageError(unwritten(target, error)) from error
-        require(size <= limit, "FILE", f"must hold no more than {limit} bytes here", name)
+                except OSError as error:
+                    raise StorageError(unwritten(target, error)) from error
         left -= size
 
 
