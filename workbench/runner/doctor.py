@@ -1,26 +1,21 @@
 """What a machine has, what is missing, what to do about it: one small check a row."""
 
-import functools
 import importlib.metadata
-import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from workbench.runner import places
-from workbench.runner.places import OK, PROBLEM, WARNING, Said
-
-_PROBE = """import json, torch
-gpu = torch.cuda.is_available()
-print(json.dumps([torch.__version__, torch.get_num_threads(), torch.version.cuda,
-                  [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if gpu else []]))"""
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+Said = tuple[str, ...]  # state, what was found and, if need be, the remedy
+_NETWORK = re.compile(r"nfs|cifs|smb|9p|afs|ceph|lustre|gpfs|beegfs|gluster|sshfs|davfs|s3fs|gcsfuse")
 
 
 @dataclass(frozen=True)
@@ -48,53 +43,43 @@ def examine(out: Path, *, quick: bool = False) -> Iterator[Row]:
             try:
                 row = Row(name, *check(out))
             except Exception as error:
-                row = Row(name, PROBLEM, f"{type(error).__name__}: {error}", "install again what it names")
+                found = f"{type(error).__name__}: {error}"
+                row = Row(name, PROBLEM, found, "install again, or make readable, what it names")
             yield row
 
 
 def _python(_: Path) -> Said:
-    from packaging.specifiers import SpecifierSet
-
-    wanted = importlib.metadata.metadata("workbench")["Requires-Python"]
-    found = f"{platform.python_version()} at {sys.executable}"
-    if SpecifierSet(wanted).contains(platform.python_version(), prereleases=True):
-        return OK, found
-    return PROBLEM, found, f"make an environment of Python {wanted}"
+    return OK, f"{platform.python_version()} at {sys.executable}"
 
 
-def _installed(name: str) -> str | None:
-    """Return a package's version, None where it is missing."""
+def _installed(name: str) -> str:
+    """Return a package's version, or that it is missing."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return None
+        return "missing"
 
 
-def _lacking(extra: str) -> list[str]:
-    """Return what the package, or one of its extras, asks for and does not find."""
+def _lacking(extra: str = "") -> list[str]:
+    """Return what the package with one of its extras asks for and does not find."""
     from packaging.requirements import Requirement
 
     lacking = []
     for wanted in map(Requirement, importlib.metadata.requires("workbench") or []):
-        always = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
-        if (wanted.marker is None or wanted.marker.evaluate({"extra": extra})) and always == (not extra):
+        if wanted.marker is None or wanted.marker.evaluate({"extra": extra}):
             found = _installed(wanted.name)
-            if found is None or not wanted.specifier.contains(found, prereleases=True):
-                lacking.append(f"{wanted.name}{wanted.specifier} ({found or 'missing'})")
+            if found == "missing" or not wanted.specifier.contains(found, prereleases=True):
+                lacking.append(f"{wanted.name}{wanted.specifier} ({found})")
     return lacking
 
 
 def _packages(_: Path) -> Said:
-    if lacking := _lacking(""):
-        names = " ".join(f"'{text.split(' ')[0]}'" for text in lacking)
-        return PROBLEM, ", ".join(lacking), f"{sys.executable} -m pip install {names}"
-    return OK, "all there, in versions that fit"
-
-
-def _extras(_: Path) -> Said:
+    if lacking := _lacking():
+        names = [text.split(" ")[0] for text in lacking]
+        return PROBLEM, ", ".join(lacking), shlex.join([sys.executable, "-m", "pip", "install", *names])
     extras = importlib.metadata.metadata("workbench").get_all("Provides-Extra") or []
-    said = [f"{name}: {'lacks ' + ', '.join(lacking) if (lacking := _lacking(name)) else 'there'}" for name in extras]
-    return OK, "; ".join(said) + " (optional)"
+    said = [f"optional {extra} lacks {', '.join(lacking)}" for extra in extras if (lacking := _lacking(extra))]
+    return OK, "; ".join(["all there", *said])
 
 
 def _tested(_: Path) -> Said:
@@ -102,38 +87,82 @@ def _tested(_: Path) -> Said:
     if not path.is_file():
         return OK, "no list of tested versions here"
     pins = re.findall(r"(?m)^([\w.-]+)==([\w.!]+)", path.read_text(encoding="utf-8"))
-    found = {name: (_installed(name) or "").partition("+")[0] for name, _ in pins}
-    others = [f"{name} {found[name]} (tested {pin})" for name, pin in pins if found[name] not in {"", pin}]
+    found = [(name, _installed(name).partition("+")[0], pin) for name, pin in pins]
+    others = [f"{name} {version} (tested {pin})" for name, version, pin in found if version not in {"missing", pin}]
     return OK, f"{len(others)} differ: {', '.join(others)}" if others else f"as tested, {len(pins)} packages"
 
 
-@functools.cache
-def _torch_says() -> Any:
-    """Return version, threads, CUDA version and names of GPUs, asked in a process that may crash."""
-    done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def _torch(_: Path) -> Said:
-    version, threads, *_rest = _torch_says()
-    return OK, f"{version}, {threads} threads; {os.cpu_count()} processors"
+    import torch
+
+    return OK, f"{torch.__version__}, {torch.get_num_threads()} threads; {os.cpu_count()} processors"
 
 
 def _gpu(_: Path) -> Said:
-    _version, _threads, cuda, names = _torch_says()
-    if names:
-        return OK, ", ".join(names)
-    if cuda is None:
-        return OK, "none used: torch is built for CPU"
+    import torch
+
+    if torch.cuda.is_available():
+        return OK, ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
     if shutil.which("nvidia-smi") or Path("/proc/driver/nvidia").exists():
-        return (
-            WARNING,
-            f"a driver, but torch for CUDA {cuda} finds no GPU",
-            "update the driver, or install another torch",
-        )
-    return OK, f"none found; torch is built for CUDA {cuda}, which needs a driver (the CPU build is smaller)"
+        found = f"a driver, but torch {torch.__version__} finds no GPU"
+        return WARNING, found, "update the driver, or install a torch for CUDA"
+    return OK, "none: torch computes on the processor"
+
+
+def _data(_: Path) -> Said:
+    """Say which image sets lie in WORKBENCH_DATA, if it is set, and in the cache."""
+    from workbench.datasets.sources import PLACES
+
+    given = os.environ.get("WORKBENCH_DATA")
+    if given and not Path(given).is_dir():
+        return PROBLEM, f"WORKBENCH_DATA={given} is no folder", "correct it, or unset it to download data"
+    cache = Path(os.environ.get("WORKBENCH_CACHE") or Path.home() / ".cache" / "workbench")
+    said = ["digits are built in"]
+    for folder in [Path(given), cache] if given else [cache]:
+        sets = []
+        for name, places in PLACES.items():
+            there = [all((folder / kind / source.file).is_file() for source in sources) for kind, sources in places]
+            if any(there):
+                sets.append(name if there[0] else f"{name} (in part)")
+        said.append(f"{', '.join(sets) or 'no other set'} in {folder}")
+    return OK, "; ".join(said)
+
+
+def _near(out: Path) -> Path:
+    """Return the folder of runs or, before the first, the one it will be made in."""
+    here = out.absolute()
+    return next(folder for folder in (here, *here.parents) if folder.exists())
+
+
+def _writable(out: Path) -> Said:
+    try:
+        tempfile.TemporaryFile(dir=_near(out)).close()
+    except OSError as error:
+        return PROBLEM, f"{out.absolute()}: {error.strerror}", "make it writable, or choose another with --out"
+    return OK, str(out.absolute())
+
+
+def _disk(out: Path) -> Said:
+    free = shutil.disk_usage(_near(out)).free / 1e9
+    said = f"{free:.1f} GB free"
+    if free < 5:
+        return PROBLEM if free < 1 else WARNING, said, "free some: `workbench clean` shows what runs take"
+    return OK, said
+
+
+def _file_system(out: Path) -> Said:
+    """Say whether runs lie on a local disk."""
+    import psutil  # type: ignore[import-untyped]  # ipykernel's
+
+    here = _near(out).resolve()
+    # Of mounts at one place the last covers those before it.
+    kinds = {Path(mount.mountpoint): mount.fstype for mount in psutil.disk_partitions(all=True)}
+    place = max(filter(here.is_relative_to, kinds), key=lambda mount: len(mount.parts), default=here)
+    kind = kinds.get(place, "unknown")
+    if _NETWORK.search(kind.lower()):
+        remedy = "keep runs on a local disk: locks and SQLite are not safe across a network"
+        return WARNING, f"{kind} at {place}", remedy
+    return OK, f"{kind} at {place}"
 
 
 def _kernel(_: Path) -> Said:
@@ -154,35 +183,15 @@ def _kernel(_: Path) -> Said:
     return OK, "starts and answers"
 
 
-def _widgets(_: Path) -> Said:
-    from workbench import figures
-
-    figures.live(figures.Figure())
-    return OK, f"plotly {_installed('plotly')} with anywidget {_installed('anywidget')}"
-
-
-def _browser(_: Path) -> Said:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    chromium = next(filter(None, map(shutil.which, names)), "no chromium")
-    playwright = _installed("playwright")
-    return OK, f"{chromium}, playwright {playwright or 'missing'} (optional, for the browser tests)"
-
-
 CHECKS: dict[str, Callable[[Path], Said]] = {
     "Python": _python,
     "packages": _packages,
-    "extras": _extras,
     "tested versions": _tested,
     "torch": _torch,
     "GPU": _gpu,
-    "data": places.data,
-    "cache": places.cache,
-    "runs folder": places.writable,
-    "free disk": places.disk,
-    "file system": places.file_system,
-    "index": places.index,
-    "records": places.records,
+    "data": _data,
+    "runs folder": _writable,
+    "free disk": _disk,
+    "file system": _file_system,
     "kernel": _kernel,
-    "widgets": _widgets,
-    "browser": _browser,
 }

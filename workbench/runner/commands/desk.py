@@ -60,7 +60,7 @@ def doctor(
     out: Out = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """Check environment, versions, data, GPU, disk and records: what is wrong, and the remedy.
+    """Check environment, versions, data, GPU and disk: what is wrong, and the remedy.
 
     Example: [bold]workbench doctor --quick[/bold]
     """
