@@ -62,7 +62,6 @@ def test_lab_is_for_this_machine_and_this_person_alone(served, tmp_path):
     assert status == 200
     assert "a b.ipynb" in [entry["name"] for entry in json.loads(contents)["content"]]  # the project folder
     page = ask(f"{base}/lab?token={token}")[1].decode()
-    assert re.search(r'"news": \{"disabled": true\}', page)
     assert re.search(r'"disabledExtensions": \[[^]]*"@jupyterlab/apputils-extension:announcements"', page)
 
     specs = json.loads(ask(f"{base}/api/kernelspecs?token={token}")[1])["kernelspecs"]
@@ -102,3 +101,12 @@ def test_a_configuration_that_opens_it_all_the_same_is_refused(command, tmp_path
     assert "ask for our token" in err
     assert "JUPYTER_NO_CONFIG=1" in err
     assert "http" not in out
+
+
+def test_a_port_that_is_taken_is_told_from_a_failed_study(command):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = command("lab", "--no-browser", "--port", taken.getsockname()[1])
+    assert done.returncode == 4
+    assert "is not available" in done.stderr
+    assert "try another" in done.stderr
+    assert done.stdout == ""
