@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -129,8 +130,7 @@ def damage_a_page(path):
 
 def other_version(path):
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE documents SET row = '[1]'")
-        connection.execute("PRAGMA user_version = 99")
+        connection.execute("UPDATE documents SET row = '[1]', stamp = '99' || stamp")
     connection.close()
 
 
@@ -138,7 +138,6 @@ def other_table(path):
     path.unlink()
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE documents (x)")
-        connection.execute(f"PRAGMA user_version = {index._VERSION}")
     connection.close()
 
 
@@ -215,14 +214,23 @@ def test_what_cannot_be_read_is_named_once_and_left_out(out):
         assert list(workbench.runs(out)["status"]) == ["failed"]
 
 
+def test_a_run_that_goes_away_meanwhile_harms_no_table(out, monkeypatch):
+    gone = Run.start(out, "gone", {})
+    monkeypatch.setattr(
+        Run, "status", property(lambda run, real=Run.status: shutil.rmtree(run.folder) or real.fget(run))
+    )
+    assert list(workbench.runs(out, "gone")["status"]) == ["interrupted"]
+    assert not gone.folder.exists()
+
+
 def test_two_processes_at_once_see_everything(out):
-    for i in range(300):
+    for i in range(100):
         write_trial(out, f"{i:032x}", result=i)
     code = "import sys, workbench\nfor _ in range(5): print(len(workbench.trials(sys.argv[1])))"
     command = [sys.executable, "-W", "error", "-c", code, str(out)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     counts = [process.communicate()[0].split() for process in processes]
-    assert counts == [["303"] * 5] * 3
+    assert counts == [["103"] * 5] * 3
 
 
 def test_the_index_follows_the_umask_and_leaves_nothing_else(out):

@@ -1,5 +1,6 @@
 """A run's record: owned, read, found, reopened; nothing in it is trusted."""
 
+import gc
 import json
 import os
 import signal
@@ -77,6 +78,12 @@ def test_the_death_of_the_owner_shows(owned):
     process.wait()
     assert Run.read(folder).status == "interrupted"
     assert json.loads((folder / "run.json").read_text())["status"] == "running"  # looking changes nothing
+
+
+def test_a_run_stays_owned_when_nobody_refers_to_it(tmp_path):
+    folder = Run.start(tmp_path, "demo", {}).folder
+    gc.collect()
+    assert Run.read(folder).status == "running"
 
 
 def test_an_end_between_two_looks_is_an_end(tmp_path):
@@ -196,6 +203,7 @@ def test_runs_are_found_by_what_a_person_writes(tmp_path, monkeypatch):
         first.folder.name: first,
         first.folder.name[:10]: first,
         f"other/{other.folder.name}": other,
+        f"runs\\other\\{other.folder.name}": other,
         "other/2026": other,
         "a-study/20260102": second,
         str(first.folder): first,
@@ -203,6 +211,12 @@ def test_runs_are_found_by_what_a_person_writes(tmp_path, monkeypatch):
     }.items():
         assert find_run(tmp_path, text).folder == run.folder, text
     assert list(all_runs(tmp_path)) == [first.folder, second.folder, other.folder]
+
+
+def test_names_of_runs_sort_by_time(tmp_path):
+    folders = [Run.start(tmp_path, "demo", {"n": n}).folder for n in range(5)]
+    assert list(all_runs(tmp_path)) == folders
+    assert find_run(tmp_path, "demo").folder == folders[-1]
 
 
 @pytest.mark.parametrize(

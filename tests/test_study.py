@@ -1,12 +1,16 @@
 """Claims are judged by their rule, on their data, and said as they came out."""
 
+import gc
 import json
 import math
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 
 from workbench.errors import DataError, InputError
+from workbench.records import Run, find_run
 from workbench.study import Claim, Study, judge_interval, n_to_decide
 from workbench.verdicts import Finding, read_report
 
@@ -144,6 +148,22 @@ def test_by_hand_the_study_writes_its_own_record(tmp_path, monkeypatch, capsys):
     assert (record["status"], record["parameters"]) == ("done", {"seed": 1})
     assert "torch" in record["versions"]
     assert "100%  a" in capsys.readouterr().out
+
+
+def test_by_hand_a_run_is_owned_as_long_as_its_study(tmp_path, monkeypatch):
+    monkeypatch.delenv("WORKBENCH_RUN_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    study = Study("demo", parameters={}, claims=[], stages={"a": 1}, dataset=None)
+    folder = study.run_dir
+    gc.collect()
+    assert Run.read(folder).status == "running"
+    del study  # its cell is run again
+    gc.collect()
+    assert Run.read(folder).status == "interrupted"
+    code = "import os; from workbench.study import Study\n"
+    code += "study = Study('killed', parameters={}, claims=[], stages={'a': 1}, dataset=None); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code], check=False)  # as a kernel that is restarted
+    assert find_run(tmp_path / "runs", "killed").status == "interrupted"
 
 
 def test_two_runs_never_share_a_folder(tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-        _flush_folder(path.parent)
+        _flush(path.parent)
     except OSError as error:
         if isinstance(error, DataError | StorageError | ExecutorError):
             raise  # the block's own, in words already
@@ -89,12 +89,10 @@ def plain(data: Any) -> Any:
         return data
     if isinstance(data, Path):
         return str(data)
-    raise TypeError(
-        f"{type(data).__name__} cannot be written as JSON; turn it into numbers, strings, lists or mappings"
-    )
+    raise TypeError(f"{type(data).__name__} cannot be written as JSON; make it numbers, strings, lists or mappings")
 
 
-def _flush_folder(folder: Path) -> None:
+def _flush(folder: Path) -> None:
     """Make a rename survive a power cut where the platform lets a folder be opened."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -9,9 +9,9 @@ import json
 import os
 import sqlite3
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import DataError
 from workbench.files import read_json
@@ -22,13 +22,12 @@ from workbench.verdicts import read_report
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_VERSION = 1  # of the index; another one is made anew
+_VERSION = 1  # of the rows; those of another one are made anew
 _BUSY_SECONDS = 2.0  # a lock held for longer: this call does without the index
 _RUN = ("study", "run", "status", "profile", "started", "seconds", "commit", "dirty", "device", "data", "sweep")
 _TRIAL = ("key", "function", "seconds", "finished", "failed")
 _WORDS = {"nan", "inf", "-inf"}  # what files hold in place of numbers that JSON lacks
 _Row = dict[str, Any]
-_T = TypeVar("_T")
 
 
 def runs(out: str | Path = "runs", study: str | None = None) -> "DataFrame":
@@ -44,18 +43,12 @@ def runs(out: str | Path = "runs", study: str | None = None) -> "DataFrame":
         with a warning.
     """
     folders = {f"{folder.parent.name}/{folder.name}": folder for folder in all_runs(out)}
-    stamps = {
-        name: "/".join(_stamp(folder / file) for file in ("run.json", "results.json"))
-        for name, folder in folders.items()
-    }
+    stamps = {name: _stamp(folder / "run.json") + _stamp(folder / "results.json") for name, folder in folders.items()}
     rows = _rows(Path(out), "run", stamps, lambda name: _run_row(folders[name]))
     for row in rows:
         folder = folders[f"{row['study']}/{row['run']}"]
-        if row["status"] == "running":  # whether it still does is in no file
-            row["status"] = Run.read(folder).status
-        row["folder"] = str(folder)
-    table = _table([row for row in rows if study in (None, row["study"])], (*_RUN, "folder"))
-    return table.assign(started=_times(table["started"]))
+        row |= {"folder": str(folder), "status": Run(folder, row).status}  # whether it still runs is in no file
+    return _table([row for row in rows if study in (None, row["study"])], (*_RUN, "folder"), "started")
 
 
 def trials(out: str | Path = "runs", function: str | None = None) -> "DataFrame":
@@ -70,15 +63,12 @@ def trials(out: str | Path = "runs", function: str | None = None) -> "DataFrame"
         it returned as ``result``, or as ``result.<name>`` for the single values of a mapping. Files that cannot be
         read are left out with a warning.
     """
-    folder = Path(out) / "trials"
+    folder, stamps = Path(out) / "trials", {}
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        found = [entry for entry in entries if entry.name.endswith(".json") and not entry.name.startswith(".")]
-        stamps = {entry.name: _stamp(entry) for entry in found}
-        rows = _rows(Path(out), "trial", stamps, lambda name: _trial_row(folder / name))
-        wanted = [row for row in rows if function in (None, row["function"], row["function"].rpartition(".")[2])]
-        table = _table(wanted, _TRIAL)
-        return table.assign(finished=_times(table["finished"], unit="s"))
-    return _table([], _TRIAL)
+        stamps = {e.name: _stamp(e) for e in entries if e.name.endswith(".json") and not e.name.startswith(".")}
+    rows = _rows(Path(out), "trial", stamps, lambda name: _trial_row(folder / name))
+    wanted = [row for row in rows if function in (None, row["function"], row["function"].rpartition(".")[2])]
+    return _table(wanted, _TRIAL, "finished", unit="s")
 
 
 def _run_row(folder: Path) -> _Row:
@@ -110,43 +100,34 @@ def _trial_row(path: Path) -> _Row:
     row |= {"key": path.name.partition(".")[0], "function": str(record.get("function"))}
     row |= {f"parameters.{name}": value for name, value in record["parameters"].items()}
     result = record.get("result")
-    if isinstance(result, dict):
-        return row | {f"result.{name}": _number(value) for name, value in result.items() if _is_scalar(value)}
-    return row | ({"result": _number(result)} if "result" in record and _is_scalar(result) else {})
-
-
-def _is_scalar(value: object) -> bool:
-    """Tell single values from lists and mappings."""
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _number(value: Any) -> Any:
-    """Turn the words for nan and infinities back."""
-    return float(value) if isinstance(value, str) and value in _WORDS else value
+    named = {f"result.{k}": v for k, v in result.items()} if isinstance(result, dict) else {"result": result}
+    single = {name: value for name, value in named.items() if isinstance(value, bool | int | float | str)}
+    return row | {name: float(value) if value in _WORDS else value for name, value in single.items()}
 
 
 def _stamp(file: "Path | os.DirEntry[str]") -> str:
-    """Return what changes when a file does; it is replaced and never written in place."""
+    """Return what changes when a file or this module does; a file is replaced and never written in place."""
     try:
         about = file.stat()
     except OSError:
         return ""
-    return f"{about.st_mtime_ns} {about.st_size} {about.st_ino}"
+    return f"{_VERSION} {about.st_mtime_ns} {about.st_size} {about.st_ino} "
 
 
 def _rows(out: Path, kind: str, stamps: Mapping[str, str], read: Callable[[str], _Row]) -> list[_Row]:
     """Return the rows of what has these stamps, in order of name; warn of what cannot be read."""
-    path = out / "index.sqlite"
-    known: dict[str, tuple[str, str]] = _use(path, lambda index: _known(index, kind)) or {}
-    new = [(kind, n, stamp, _document(read, n)) for n, stamp in stamps.items() if known.get(n, ("",))[0] != stamp]
-    gone = [(kind, name) for name in known if name not in stamps]
+    path, select = out / "index.sqlite", "SELECT name, stamp, row FROM documents WHERE kind = ?"
+    found = _use(path, lambda index: index.execute(select, [kind]).fetchall())
+    known = {name: (stamp, row) for name, stamp, row in found or ()}
+    changed = [name for name, stamp in stamps.items() if name not in known or known[name][0] != stamp]
+    new = {name: (stamps[name], _document(read, name)) for name in changed}
+    gone = known.keys() - stamps.keys()
     if new or gone:
-        _use(path, lambda index: _write(index, new, gone))
-    texts = {name: text for name, (_, text) in known.items()} | {name: text for _, name, _, text in new}
+        _use(path, lambda index: _write(index, kind, new, gone))
+    known |= new
     # Read at once: much faster than one by one.
-    rows: list[_Row] = json.loads(f"[{','.join(texts[name] for name in sorted(stamps))}]")
-    damaged = [problem for row in rows if (problem := row.pop("damaged", None))]
-    if damaged:
+    rows: list[_Row] = json.loads(f"[{','.join(known[name][1] for name in sorted(stamps))}]")
+    if damaged := [problem for row in rows if (problem := row.pop("damaged", None))]:
         more = f"; and {len(damaged) - 3} more" if len(damaged) > 3 else ""
         warnings.warn(f"left out of the table: {'; '.join(damaged[:3])}{more}", stacklevel=3)
     return [row for row in rows if row]
@@ -160,52 +141,36 @@ def _document(read: Callable[[str], _Row], name: str) -> str:
         return json.dumps({"damaged": str(problem)})
 
 
-def _use(path: Path, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
+def _use(path: Path, work: Callable[[sqlite3.Connection], Any]) -> Any:
     """Do something with the index, or do without: it is only a cache. A broken one is removed."""
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as index:
             return work(index)
-    except sqlite3.OperationalError:  # locked, read only, no space, no such folder
+    except sqlite3.OperationalError:  # locked, read only, no space, no such folder, nothing in it yet
         return None
     except sqlite3.DatabaseError:
         for broken in (path.with_name(f"{path.name}-journal"), path):
             with contextlib.suppress(OSError):
                 broken.unlink()
-        return None
 
 
-def _known(index: sqlite3.Connection, kind: str) -> dict[str, tuple[str, str]]:
-    """Return the stamp and the row of every name; none from an index of another version."""
-    if index.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
-        return {}
-    found = index.execute("SELECT name, stamp, row FROM documents WHERE kind = ?", [kind])
-    return {name: (stamp, row) for name, stamp, row in found}
-
-
-def _write(index: sqlite3.Connection, new: Sequence[tuple[str, ...]], gone: Sequence[tuple[str, ...]]) -> None:
+def _write(index: sqlite3.Connection, kind: str, new: Mapping[str, tuple[str, str]], gone: Iterable[str]) -> None:
     """Note what is new and what is gone, all or nothing."""
+    columns = "kind TEXT, name TEXT, stamp TEXT, row TEXT, PRIMARY KEY (kind, name)"
     index.execute("BEGIN IMMEDIATE")
-    if index.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
-        index.execute("DROP TABLE IF EXISTS documents")
-        index.execute("CREATE TABLE documents (kind TEXT, name TEXT, stamp TEXT, row TEXT, PRIMARY KEY (kind, name))")
-        index.execute(f"PRAGMA user_version = {_VERSION}")
-    index.executemany("REPLACE INTO documents VALUES (?, ?, ?, ?)", new)
-    index.executemany("DELETE FROM documents WHERE kind = ? AND name = ?", gone)
+    index.execute(f"CREATE TABLE IF NOT EXISTS documents ({columns})")
+    index.executemany("REPLACE INTO documents VALUES (?, ?, ?, ?)", [(kind, name, *row) for name, row in new.items()])
+    index.executemany("DELETE FROM documents WHERE kind = ? AND name = ?", [(kind, name) for name in gone])
     index.execute("COMMIT")
 
 
-def _table(rows: list[_Row], first: tuple[str, ...]) -> "DataFrame":
-    """Return rows as a table: the columns of all, then parameters, then results."""
+def _table(rows: list[_Row], first: tuple[str, ...], time: str, unit: Any = None) -> "DataFrame":
+    """Return rows as a table: these columns, then parameters, then results; times in UTC, what is none is missing."""
     import pandas
 
     names = dict.fromkeys(name for row in rows for name in row)
     parameters = [name for name in names if name.startswith("parameters.")]
     columns = dict.fromkeys([*first, *parameters, *names])
-    return pandas.DataFrame({name: [row.get(name) for row in rows] for name in columns})
-
-
-def _times(values: "Any", **settings: Any) -> Any:
-    """Return times in UTC; what is none is missing."""
-    import pandas
-
-    return pandas.to_datetime(values, utc=True, errors="coerce", **settings)
+    table = pandas.DataFrame({name: [row.get(name) for row in rows] for name in columns})
+    table[time] = pandas.to_datetime(table[time], utc=True, errors="coerce", unit=unit)
+    return table

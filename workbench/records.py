@@ -2,9 +2,7 @@
 
 import difflib
 import errno
-import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import DataError, InputError, StorageError, require
-from workbench.files import plain, read_json, unwritten, write_json
+from workbench.files import read_json, unwritten, write_json
 
 SCHEMA = 1  # of run.json and results.json; a reader refuses what is newer
 STATUSES = ("running", "done", "failed", "refused", "interrupted")
@@ -25,6 +23,7 @@ _PACKAGES = ("workbench", "numpy", "scipy", "torch", "scikit-learn", "pandas", "
 _FIELDS = {"schema": int, "study": str, "run": str, "status": str, "parameters": dict, "started": str}
 _ATTEMPT = ("status", "error", "started", "seconds", "commit", "dirty", "versions", "command")
 _PATIENCE_SECONDS = 2.0  # a reader that asks whether a run lives holds its lock for an instant
+_HELD: set[Any] = set()  # the locks of this process: a Run that nobody refers to any more does not free its own
 
 
 @dataclass
@@ -43,17 +42,10 @@ class Run:
     @classmethod
     def start(cls, out: Path, study: str, parameters: dict[str, Any], **more: Any) -> "Run":
         """Make and own the folder of a new run, its record saying ``running``, or raise InputError."""
-        folder = _new_folder(out, study, parameters)
-        record = {
-            "schema": SCHEMA,
-            "study": study,
-            "run": folder.name,
-            "status": "running",
-            "parameters": parameters,
-            "device": parameters.get("device", "cpu"),
-            **more,
-        }
-        run = cls(folder, record)
+        folder = _new_folder(out, study)
+        record = {"schema": SCHEMA, "study": study, "run": folder.name, "status": "running", "parameters": parameters}
+        run = cls(folder, record | {"device": parameters.get("device", "cpu")} | more)
+        run.acquire()
         run._begin()
         return run
 
@@ -65,15 +57,14 @@ class Run:
             folder: The run's folder.
 
         Returns:
-            The run, not owned by this process.
+            The run, not owned by this object.
 
         Raises:
             DataError: If the record is missing, truncated, a stranger's or of a newer schema.
         """
         folder = Path(folder).resolve()
         record = read_json(folder / "run.json")
-        problem = _problem(record, folder)
-        if problem:
+        if problem := _problem(record, folder):
             raise DataError(f"{folder / 'run.json'} must be the record of a run, got {problem}; see `workbench runs`")
         return cls(folder, record)
 
@@ -81,10 +72,16 @@ class Run:
     def status(self) -> str:
         """How the run ended; ``running`` while its process lives, ``interrupted`` when that ended without a word."""
         status = str(self.record["status"])
-        if status != "running" or self._lock or self._is_held():
+        if status != "running" or self._lock:
             return status
+        try:
+            if (self.folder / "lock").exists() and not self.acquire():
+                return status
+        except OSError:  # somebody else's folder, read only: the record is all there is to go by
+            return status
+        self.release()
         with suppress(DataError):  # it may have ended between the first look and this one
-            status = Run.read(self.folder).record["status"]
+            status = str(Run.read(self.folder).record["status"])
         return "interrupted" if status == "running" else status
 
     def reopen(self) -> None:
@@ -115,28 +112,9 @@ class Run:
             if data := read_json(self.folder / "results.json").get("dataset"):
                 self.record["data"] = data
         write_json(self.folder / "run.json", self.record)
+        with suppress(OSError):  # while it is held, so that nobody takes what is about to go; Windows refuses that
+            (self.folder / "lock").unlink()
         self.release()
-        (self.folder / "lock").unlink(missing_ok=True)
-
-    def _begin(self) -> None:
-        """Take the run and write its record; the clock starts."""
-        if not self._lock and not self.acquire(_PATIENCE_SECONDS):
-            raise InputError(f"RUN must not be in use, got {self.folder.name}; wait until it ends")
-        self._started = time.monotonic()
-        self.record |= {"started": _utc("%Y-%m-%dT%H:%M:%S+00:00"), "pid": os.getpid(), "host": platform.node()}
-        self.record |= environment()
-        write_json(self.folder / "run.json", self.record)
-
-    def _is_held(self) -> bool:
-        """Tell whether a process owns the run."""
-        if not (self.folder / "lock").exists():
-            return False
-        try:
-            held = not self.acquire()
-        except OSError:  # somebody else's folder, read only: the record is all there is to go by
-            return True
-        self.release()
-        return held
 
     def acquire(self, seconds: float = 0.0) -> bool:
         """Own the run, so that no other process goes on with it; tell whether that was possible in time."""
@@ -148,20 +126,28 @@ class Run:
         except Timeout:
             return False
         self._lock = lock
+        _HELD.add(lock)
         return True
 
     def release(self) -> None:
         """Let go of the run."""
         if self._lock:
             self._lock.release()
+            _HELD.discard(self._lock)
             self._lock = None
+
+    def _begin(self) -> None:
+        """Write the record of a run that is owned; the clock starts."""
+        self._started = time.monotonic()
+        self.record |= {"started": _utc("%Y-%m-%dT%H:%M:%S+00:00"), "pid": os.getpid(), "host": platform.node()}
+        self.record |= environment()
+        write_json(self.folder / "run.json", self.record)
 
 
 def all_runs(out: str | Path) -> Iterator[Path]:
     """Yield the folders in ``out`` that hold a record, by study and time."""
-    for path in sorted(Path(out).absolute().glob("*/*/run.json")):
-        if not any(part.startswith(".") for part in path.parts[-3:]):
-            yield path.parent
+    for path in sorted(Path(out).absolute().glob("[!.]*/[!.]*/run.json")):
+        yield path.parent
 
 
 def find_run(out: str | Path, text: str) -> Run:
@@ -177,17 +163,17 @@ def find_run(out: str | Path, text: str) -> Run:
     Raises:
         InputError: If none or more than one is meant.
     """
-    if (path := Path(text)).name == "run.json" or (path / "run.json").is_file():
-        return Run.read(path.parent if path.name == "run.json" else path)
+    path = Path(text.removesuffix("run.json"))
+    if (path / "run.json").is_file():
+        return Run.read(path)
     folders = sorted(all_runs(out), key=lambda folder: folder.name)
-    *head, last = text.removesuffix(".ipynb").replace("-", "_").strip("/").split("/")
-
-    def means(folder: Path, whole: bool) -> bool:
-        study, name = folder.parent.name.replace("-", "_"), folder.name.replace("-", "_")
-        return (name == last if whole else name.startswith(last)) and (not head or head[-1] == study)
-
-    newest = [folder for folder in folders if folder.parent.name.replace("-", "_") == last][-1:]
-    for found in ([f for f in folders if means(f, True)], newest, [f for f in folders if last and means(f, False)]):
+    *study, last = _spelt(text.removesuffix(".ipynb").rstrip("/\\")).replace("\\", "/").split("/")
+    among = [folder for folder in folders if not study or _spelt(folder.parent.name) == study[-1]]
+    for found in (
+        [folder for folder in among if _spelt(folder.name) == last],
+        [folder for folder in folders if _spelt(folder.parent.name) == last][-1:],
+        [folder for folder in among if last and _spelt(folder.name).startswith(last)],
+    ):
         if len(found) == 1:
             return Run.read(found[0])
         if found:
@@ -224,9 +210,8 @@ def _problem(record: Any, folder: Path) -> str:
     """Say what makes a record none that can be read; nothing if it is one."""
     if not isinstance(record, dict):
         return f"a {type(record).__name__}"
-    for name, kind in _FIELDS.items():
-        if not isinstance(record.get(name), kind):
-            return f"{name} {record.get(name)!r}"
+    if wrong := [name for name, kind in _FIELDS.items() if not isinstance(record.get(name), kind)]:
+        return f"{wrong[0]} {record.get(wrong[0])!r}"
     if not 1 <= record["schema"] <= SCHEMA:
         return f"schema {record['schema']} (this version reads up to {SCHEMA}: install a newer one)"
     if record["status"] not in STATUSES:
@@ -236,30 +221,31 @@ def _problem(record: Any, folder: Path) -> str:
     return "" if named == folder.parts[-2:] else f"the record of {'/'.join(named)}: put it into that folder"
 
 
+def _spelt(name: str) -> str:
+    """Return a name as it is compared: a person may write a hyphen or an underscore."""
+    return name.replace("-", "_")
+
+
 def _utc(form: str) -> str:
     """Return the time in UTC."""
     return time.strftime(form, time.gmtime())
 
 
-def _new_folder(out: Path, study: str, parameters: dict[str, Any]) -> Path:
-    """Make a folder named by the UTC time and a hash of study and parameters: names sort by time, repeats show."""
+def _new_folder(out: Path, study: str) -> Path:
+    """Make a folder named by the UTC time, parts of a second in hexadecimal: names sort by time."""
     plain_name = study and study == Path(study).name and not study.startswith(".")
     require(bool(plain_name), "study", "must be a name, not a path, that begins without a dot", study)
-    text = json.dumps([study, plain(parameters)], sort_keys=True)
-    name = f"{_utc('%Y%m%dT%H%M%SZ')}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-    folder, attempt = out.absolute() / study / name, 1
+    place = out.absolute() / study
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
         while True:
-            try:
-                folder.mkdir()  # exclusive: two runs in one second never share a folder
+            folder = place / f"{_utc('%Y%m%dT%H%M%SZ')}-{time.time_ns() % 10**9 >> 6:06x}"
+            with suppress(FileExistsError):  # two runs of one moment never share a folder
+                folder.mkdir()
                 return folder
-            except FileExistsError:
-                attempt += 1
-                folder = folder.with_name(f"{name}-{attempt}")
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise StorageError(unwritten(folder, error)) from error
+            raise StorageError(unwritten(place, error)) from error
         problem = f"out must be a folder that can be written, got {str(out)!r} ({error}); choose another"
         raise InputError(problem) from error
 

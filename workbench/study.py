@@ -5,6 +5,7 @@ import json
 import math
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -61,6 +62,7 @@ class Study:
         given = os.environ.get("WORKBENCH_RUN_DIR")
         if not given:  # somebody runs the notebook by hand
             self._own = records.Run.start(records.project_folder() / "runs", name, self.parameters)
+            weakref.finalize(self, self._own.release)  # its cell was run again: this run goes on no more
         self.run_dir = self._own.folder if self._own else Path(str(given))
 
     @property

@@ -271,7 +271,7 @@ def main() -> None:
     spoil(options.broken)
     report = {}
     # Once a resumed run is done, all that follows is as in the first run.
-    for start, until in ((empty, ""), (halfway, "sqlite PRAGMA")):
+    for start, until in ((empty, ""), (halfway, "sqlite SELECT")):
         changes, n, wrong = attempts(start, folder / "now", expected, options.every, until)
         report[start.name] = {"changes": len(changes), "kills": n, "wrong": wrong, "names": sorted(set(changes))}
     print(json.dumps(report))
