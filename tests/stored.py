@@ -59,6 +59,6 @@ def stored_run(
     nbformat.write(nbformat.v4.new_notebook(cells=cells or []), run.folder / "executed.ipynb")
     if findings or unjudged:
         report = Report(study, data, findings, unjudged)
-        write_json(run.folder / "results.json", {"schema": records.SCHEMA, **asdict(report)})
+        write_json(run.folder / "results.json", {"schema": records.SCHEMA, **asdict(report), "dataset": {"name": data}})
     run.finish(status, error)
     return run

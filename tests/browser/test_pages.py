@@ -104,7 +104,7 @@ def test_the_site_opens_and_leads_to_its_pages(site, visit, scheme):
     assert "(1 holds, 0 fails" in page.inner_text("body")
     badges = page.locator(".badge")
     assert [badges.nth(i).is_visible() for i in range(badges.count())] == [True, False]  # the newest, an earlier one
-    page.get_by_text("earlier runs: 1").click()
+    page.get_by_text("other runs: 1").click()
     assert page.get_by_text("fails", exact=True).last.is_visible()
     assert page.get_by_text("cell 2, line 3: ValueError: no").is_visible()
     sizes = page.evaluate("[...document.querySelectorAll('.badge')].map(b => getComputedStyle(b).fontWeight)")

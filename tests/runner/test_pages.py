@@ -8,7 +8,7 @@ import pytest
 
 from tests.stored import code, curves, plotly_data, stored_run
 from workbench.runner.html import clean
-from workbench.runner.pages import LARGE, write_page
+from workbench.runner.pages import write_page
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def test_policy_comes_first_and_its_number_is_used_once(page):
     assert rules.startswith("default-src 'none'; ")
     assert "unsafe" not in rules.replace("style-src 'unsafe-inline'", "")
     ours = re.findall(r"<script nonce=\"(\w+)\"", first)
-    assert ours == [nonce] * 3
-    assert first.count("<script") == 4  # and the figure, which is data
+    assert ours == [nonce] * 2
+    assert first.count("<script") == 3  # and the figure, which is data
 
 
 def test_a_figure_stays_where_it_was_shown_and_its_text_ends_nothing(page):
@@ -67,11 +67,8 @@ def test_a_figure_stays_where_it_was_shown_and_its_text_ends_nothing(page):
     assert text.count("</script><b>") == 0
 
 
-def test_a_widget_is_named_and_large_outputs_are_owned_up_to(page):
-    text = page(code("w", {"application/vnd.jupyter.widget-view+json": {}}), code("x", {"text/plain": "x" * LARGE}))
-    assert "A live control" in text
-    assert "outputs are large: 0.5 MB" in text
-    assert "outputs are large" not in page(code("y", {"text/plain": "y"}))
+def test_a_widget_is_named(page):
+    assert "A live control" in page(code("w", {"application/vnd.jupyter.widget-view+json": {}}))
 
 
 def test_pictures_and_tables_come_through(page):

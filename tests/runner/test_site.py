@@ -37,19 +37,41 @@ def words(text: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text.partition("<body>")[2]))
 
 
-def test_the_newest_run_of_a_claim_stands_first_and_others_are_folded(tmp_path, build):
-    for at, verdict in ((1.8e9, "fails"), (1.7e9, "holds"), (1.9e9, "inconclusive")):
-        stored_run(tmp_path / "runs", finding(verdict), at=at, dataset="digits", parameters={"dataset": "digits"})
+def verdicts(text: str) -> list[str]:
+    return re.findall(r'class="badge"[^>]*>(\w+)<', text)
+
+
+def test_the_newest_run_that_is_not_smoke_stands_first_and_others_are_folded(tmp_path, build):
+    out = tmp_path / "runs"
+    for at, verdict, profile in (
+        (1.7e9, "holds", "laptop"),
+        (1.8e9, "fails", "paper"),
+        (1.9e9, "inconclusive", "smoke"),
+        (2e9, "holds", "smoke"),
+    ):
+        stored_run(out, finding(verdict), at=at, profile=profile, data="digits")
     text, warned = build()
     assert not warned
     first, fold, rest = text.partition("<details>")
     assert fold
-    assert re.findall(r'class="badge"[^>]*>(\w+)<', first) == ["inconclusive"]
-    assert re.findall(r'class="badge"[^>]*>(\w+)<', rest) == ["fails", "holds"]
-    assert "Claims: 1 (0 holds, 0 fails, 1 inconclusive, 0 illustration, 0 not judged)" in words(text)
-    assert "10 dimensions [9, 12.5] (n = 10)" in words(first)
-    assert "2030-03-17, smoke, digits, 0.0 min" in words(first)
+    assert (verdicts(first), verdicts(rest)) == (["fails"], ["holds", "holds", "inconclusive"])
+    assert "Claims: 1 (0 holds, 1 fails, 0 inconclusive, 0 illustration, 0 not judged)" in words(text)
+    assert "newest run that is not of profile smoke, or its newest where all are" in words(text)
+    assert re.findall(r"<th [^>]*>([^<]+)", text) == [
+        "Study", "Paper", "Claim", "Rule, fixed in advance", "Measured", "Verdict", "Minutes", "Run",
+    ]  # fmt: skip
+    cells = re.findall(r"<td>(.*?)</td>", first)
+    assert [words(f"<body>{cell}").strip() for cell in cells[:-1]] == [
+        "demo", "a-paper", CLAIM.sentence, CLAIM.rule, "10 dimensions [9, 12.5] (n = 10)", "fails", "0.0",
+    ]  # fmt: skip
+    assert words(f"<body>{cells[-1]}").endswith("2027-01-15, paper, digits ")
     assert "same rule" in rest
+
+
+def test_runs_of_profile_smoke_alone_stand_as_any(tmp_path, build):
+    for at, verdict in ((1.7e9, "holds"), (1.8e9, "fails")):
+        stored_run(tmp_path / "runs", finding(verdict), at=at)
+    assert verdicts(build()[0]) == ["fails", "holds"]
 
 
 def test_an_earlier_rule_that_was_another_is_shown(tmp_path, build):
@@ -66,8 +88,8 @@ def test_claims_not_judged_and_studies_never_run_are_there(tmp_path, build, monk
     (folder / "broken.ipynb").write_text("{")
     monkeypatch.setattr(studies, "roots", lambda: [tmp_path / "notebooks"])
     text, warned = build()
-    assert "Nobody looked. b-paper x &gt; 1 not judged in this run" in words(text)
-    assert "Never run. k r no run yet" in words(text)
+    assert "demo b-paper Nobody looked. x &gt; 1 not judged in this run" in words(text)
+    assert "later k Never run. r no run yet" in words(text)
     assert "1 holds, 0 fails, 0 inconclusive, 0 illustration, 2 not judged" in words(text)
     assert len(warned) == 1
     assert "broken.ipynb" in warned[0]
@@ -103,13 +125,12 @@ def test_what_cannot_be_read_is_named_and_left_out(tmp_path, build):
     assert f"{bad[2].name}.html" not in text
 
 
-def test_numbers_are_there_as_csv(tmp_path, build):
-    stored_run(tmp_path / "runs", finding("fails"), parameters={"d": 3})
+def test_numbers_are_there_as_csv_and_text_is_no_formula(tmp_path, build):
+    stored_run(tmp_path / "runs", finding("fails"), parameters={"d": -3, "text": "=1+1", "mark": "\ud800"})
     build()
     table = pd.read_csv(tmp_path / "site" / "runs.csv")
-    assert table[["study", "parameters.d", "results.toy", "results.toy.verdict"]].values.tolist() == [
-        ["demo", 3, 10.0, "fails"]
-    ]
+    wanted = ["study", "parameters.d", "parameters.text", "results.toy", "results.toy.verdict"]
+    assert table[wanted].values.tolist() == [["demo", -3, "'=1+1", 10.0, "fails"]]
 
 
 def test_pages_are_written_once_until_something_changes(tmp_path, build):
@@ -124,21 +145,24 @@ def test_pages_are_written_once_until_something_changes(tmp_path, build):
     assert page.read_text() != "mine"
 
 
-def test_pages_of_runs_that_are_gone_go_and_nothing_else(tmp_path, build):
-    gone = stored_run(tmp_path / "runs", finding(), at=1.7e9).folder
-    stored_run(tmp_path / "runs", finding())
+def test_a_page_of_a_run_whose_process_is_gone_is_written_again(tmp_path, build):
+    run = stored_run(tmp_path / "runs", finding())
+    (run.folder / "run.json").write_text(json.dumps(run.record | {"status": "running"}))
     build()
-    (tmp_path / "site/pages/demo/notes.html").write_text("mine")
-    for file in gone.iterdir():
-        file.unlink()
+    (page,) = (tmp_path / "site" / "pages").glob("*/*.html")
+    assert ": interrupted<" in page.read_text()
+    page.write_text("as it was when it ran")
     build()
-    names = {path.name for path in (tmp_path / "site/pages/demo").iterdir()}
-    assert len(names) == 2
-    assert "notes.html" in names
-    assert f"{gone.name}.html" not in names
+    assert ": interrupted<" in page.read_text()
 
 
-@pytest.mark.parametrize("broken", ["write_page", "_write_csv", "write_text"])
+def test_a_large_page_is_owned_up_to(tmp_path, build):
+    stored_run(tmp_path / "runs", cells=[code("x", {"text/plain": "x" * site.LARGE})])
+    (warned,) = build()[1]
+    assert "has 0.5 MB: the notebook's own outputs are large" in warned
+
+
+@pytest.mark.parametrize("broken", ["write_page", "write_csv", "write_text"])
 def test_an_earlier_site_outlives_a_building_that_breaks_off(tmp_path, build, monkeypatch, broken):
     stored_run(tmp_path / "runs", finding("holds"))
     build()

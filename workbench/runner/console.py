@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from workbench.files import plain
+from workbench.files import atomic, plain
 
 FAILED, REFUSED, SOME_FAILED, STORAGE, INTERRUPTED = 1, 2, 3, 4, 128
 
@@ -91,6 +91,16 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> N
     for row in rows:
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     console.print(table)
+
+
+def write_csv(path: Path, table: Any) -> None:
+    """Write a table of pandas, an apostrophe before text that a spreadsheet would take for a formula."""
+
+    def safe(cell: Any) -> Any:
+        return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) else cell
+
+    with atomic(path) as temporary:
+        table.map(safe).to_csv(temporary, index=False, errors="backslashreplace")
 
 
 def complain(what: str, why: object) -> None:

@@ -19,13 +19,12 @@ STYLE = """
 body{font:16px/1.55 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:var(--ink);
 background:var(--paper)}
 a{color:var(--link)} summary{cursor:pointer} table{border-collapse:collapse;margin:1em 0;border:0}
-th,td{text-align:left;padding:.35em 1em .35em 0;vertical-align:top} .note{color:var(--faint);font-size:85%}
-pre{overflow-x:auto;font-size:85%;line-height:1.4}
+th,td{text-align:left;padding:.35em 1em .35em 0;vertical-align:top} pre{overflow-x:auto;font-size:85%;line-height:1.4}
 .error{border-left:4px solid #D55E00;padding-left:1em;color:var(--wrong)}
 """
 _POLICY = (
-    "default-src 'none'; script-src 'nonce-{}'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
-    "base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src {}; style-src 'unsafe-inline'; img-src data:; font-src data:; base-uri 'none'; "
+    "form-action 'none'"
 )
 _TAGS = (
     "a abbr b blockquote br caption center code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 "
@@ -38,7 +37,7 @@ _PROPERTIES = "background border border-radius border-top margin opacity padding
 
 def frame(title: str, style: str, body: str, scripts: str = "", nonce: str = "") -> str:
     """Return a whole page around a body that is HTML already; scripts carry the nonce, and nothing else runs."""
-    policy = _POLICY.format(nonce) if nonce else _POLICY.format("").replace("'nonce-'", "'none'")
+    policy = _POLICY.format(f"'nonce-{nonce}'" if nonce else "'none'")
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'

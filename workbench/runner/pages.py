@@ -1,10 +1,10 @@
 """Turns an executed notebook into a page that opens offline, stays small and runs our own scripts only.
 
-Plotly's figures are drawn by one ``plotly.min.js`` that all pages of a folder share. nbconvert alone drops them (their
-output type has no HTML of its own) or embeds the library's 4.8 MB in every page, and its own page asks a content
-network for MathJax, require.js and widgets; so only its cells are used, inside a page of ours.
+nbconvert alone drops plotly's figures or puts 4.8 MB of library into every page, and its own page asks a content
+network for MathJax and widgets; so only its cells are used, and one ``plotly.min.js`` beside all pages draws.
 """
 
+import functools
 import html
 import importlib.resources
 import json
@@ -22,26 +22,11 @@ from workbench.files import atomic, write_text
 from workbench.runner.html import clean, frame
 from workbench.runner.outcome import PAPERMILLS_OWN, error_line
 
-LARGE = 500_000  # characters; a page is smaller unless the notebook's own outputs are not
 _STYLE = """
-main pre{margin:.4em 0} .highlight pre{background:var(--soft);padding:.6em .8em}
-main th,main td{border:0;border-bottom:1px solid var(--line)} .dataframe{font-size:90%} main{contain:paint}
-main table.dataframe tr th{text-align:left;vertical-align:top!important}
-main table.dataframe tbody th{color:var(--faint);font-weight:400;white-space:nowrap}
-main table.dataframe .number{text-align:right;white-space:nowrap}
-main img{max-width:100%;background:#fff} .output_area{overflow-x:auto} .prompt,.anchor-link{display:none}
-.status{font-size:1.3em} .plotly-figure{min-height:420px;background:#fff;color:#1a1a1a}
-#code:not(:checked)~main .input{display:none}
-"""
-# pandas writes all cells alike: a column whose cells are numbers or bounds such as "> 750 [200, inf]" goes right.
-_ALIGN = """
-for (const table of document.querySelectorAll('table.dataframe')) {
-  for (let i = 0; i < (table.rows[0]?.cells.length || 0); i++) {
-    const cells = [...table.rows].map(row => row.cells[i]).filter(cell => cell);
-    if (cells.slice(1).every(cell => /^([<>+-]?\\s*\\d|NaN|None|inf|$)/.test(cell.textContent.trim())))
-      for (const cell of cells) cell.classList.add('number');
-  }
-}
+main{contain:paint} main pre{margin:.4em 0} .highlight pre{background:var(--soft);padding:.6em .8em}
+main th,main td{border:0;border-bottom:1px solid var(--line)} .prompt,.anchor-link{display:none}
+main img{max-width:100%;background:#fff} .output_area{overflow-x:auto} .status{font-size:1.3em}
+.plotly-figure{min-height:420px;background:#fff;color:#1a1a1a} #code:not(:checked)~main .input{display:none}
 """
 # JSON.parse never runs what it reads. newPlot takes frames and plays none; the slider's own step is then shown.
 _DRAW = """
@@ -53,23 +38,18 @@ for (const data of document.querySelectorAll('script.plotly')) (async place => {
   if (figure.frames && step && step.method == 'animate') Plotly.animate(drawn, ...step.args);
 })(data.previousElementSibling).catch(error => { data.previousElementSibling.textContent = 'No figure: ' + error; });
 """
-_PLOTLY = "application/vnd.plotly.v1+json"
-_WIDGET = "application/vnd.jupyter.widget-view+json"
+_PLOTLY, _WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 _FIGURE = '<div class="plotly-figure"></div><script class="plotly" type="application/json">{}</script>'
+_COLOURS = ("default", "github-dark")  # of code, by day and by night
+_ORIGIN = ("started", "seconds", "profile", "workers", "commit", "dirty", "platform")
 
 
 def write_page(
     notebook: Path, page: Path, *, library: Path, record: dict[str, Any], verdicts: str = "", home: str = ""
 ) -> None:
-    """Write the page of a run.
+    """Write the page of a run from its notebook as executed, which is anybody's.
 
-    Args:
-        notebook: As executed; anybody's.
-        page: The file to write.
-        library: ``plotly.min.js`` of all pages, written if need be.
-        record: The run's.
-        verdicts: A table as HTML, which comes first.
-        home: Link to the page above, if any.
+    ``verdicts`` and ``home`` are HTML; ``library`` is the ``plotly.min.js`` of all pages, written if need be.
     """
     nonce, figures = secrets.token_hex(16), list[str]()
     book = nbformat.read(notebook, as_version=4)
@@ -78,31 +58,30 @@ def write_page(
     for cell in book.cells:
         for output in cell.get("outputs", []):
             _make_html(output, nonce, figures)
-    raw, _ = HTMLExporter(template_name="basic").from_notebook_node(book)
-    body = re.sub(rf"<p>{nonce}-(\d+)</p>", lambda found: _FIGURE.format(figures[int(found[1])]), clean(raw))
-    scripts = f'<script nonce="{nonce}">{_ALIGN}</script>'
+    body = clean(_exporter().from_notebook_node(book)[0])
+    body = re.sub(rf"<p>{nonce}-(\d+)</p>", lambda found: _FIGURE.format(figures[int(found[1])]), body)
+    scripts = ""
     if figures:
-        write_library(library)
+        _write_library(library)
         source = html.escape(Path(os.path.relpath(library, page.parent)).as_posix())
-        scripts += f'<script nonce="{nonce}" src="{source}"></script><script nonce="{nonce}">{_DRAW}</script>'
-    dark = HtmlFormatter(nobackground=True, style="github-dark").get_style_defs(".highlight")
-    colours = HtmlFormatter(nobackground=True).get_style_defs(".highlight")
-    size = f'<p class="note">The notebook\'s own outputs are large: {len(body) / 1e6:.1f} MB.</p>'
-    text = frame(
-        f"{record['study']} {record['run']}",
-        f"{_STYLE}{colours}@media (prefers-color-scheme:dark){{{dark}}}",
-        f"{home}{_header(record)}{verdicts}{size if len(body) > LARGE else ''}\n"
-        f'<input type="checkbox" id="code"><label for="code"> show the code</label>\n<main>{body}</main>',
-        scripts,
-        nonce,
-    )
-    write_text(page, text)
+        scripts = f'<script nonce="{nonce}" src="{source}"></script><script nonce="{nonce}">{_DRAW}</script>'
+    colours = [HtmlFormatter(nobackground=True, style=name).get_style_defs(".highlight") for name in _COLOURS]
+    style = f"{_STYLE}{colours[0]}@media (prefers-color-scheme:dark){{{colours[1]}}}"
+    code = '<input type="checkbox" id="code"><label for="code"> show the code</label>'
+    content = f"{home}{_header(record)}{verdicts}\n{code}\n<main>{body}</main>"
+    write_text(page, frame(f"{record['study']} {record['run']}", style, content, scripts, nonce))
 
 
 def failure_line(record: dict[str, Any]) -> str:
     """Return what ended a run early, as a line; nothing where nothing did."""
     error = record.get("error")
     return error_line({"name": "", "message": "", **error}) if isinstance(error, dict) else ""
+
+
+@functools.cache
+def _exporter() -> HTMLExporter:
+    """Return what makes HTML of cells; to compile its templates takes longer than to fill them."""
+    return HTMLExporter(template_name="basic")
 
 
 def _make_html(output: Any, nonce: str, figures: list[str]) -> None:
@@ -116,7 +95,7 @@ def _make_html(output: Any, nonce: str, figures: list[str]) -> None:
         output["data"] = {"text/html": "<p><i>A live control: open the notebook in JupyterLab.</i></p>"}
 
 
-def write_library(path: Path) -> None:
+def _write_library(path: Path) -> None:
     """Write plotly's own JavaScript unless the installed version's is there already."""
     script = (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
     if not path.is_file() or path.read_bytes() != script:
@@ -126,24 +105,21 @@ def write_library(path: Path) -> None:
 
 def _header(record: dict[str, Any]) -> str:
     """Return what the run was, every value escaped."""
-
-    def table(values: dict[str, Any]) -> str:
-        rows = (f"<tr><th>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>" for k, v in values.items())
-        return f"<table>{''.join(rows)}</table>"
-
-    def fold(title: str, inside: str) -> str:
-        return f"<details><summary>{title}</summary>{inside}</details>"
-
-    names = ("started", "seconds", "profile", "workers", "commit", "dirty", "platform")
-    origin = {name: record.get(name) for name in names}
-    failure = f'<p class="error">{html.escape(why)}</p>' if (why := failure_line(record)) else ""
-    if failure and (trace := record["error"].get("traceback")):
-        failure += fold("Traceback", f"<pre>{html.escape(str(trace))}</pre>")
-    profile = f", profile {record['profile']}" if record.get("profile") else ""
-    versions = record.get("versions")
+    failure, versions = failure_line(record), record.get("versions")
+    origin = {name: record.get(name) for name in _ORIGIN} | (versions if isinstance(versions, dict) else {})
+    trace = record["error"].get("traceback") if failure else None
+    facts = {"Traceback": trace, "Parameters": record["parameters"], "Environment": origin}
+    study, run, status = (html.escape(record[name]) for name in ("study", "run", "status"))
     return (
-        f"<h1>{html.escape(record['study'])}</h1>"
-        f'<p class="status">Run {html.escape(record["run"])}: {html.escape(record["status"] + profile)}</p>{failure}'
-        + fold("Parameters", table(record["parameters"]))
-        + fold("Environment", table(origin | (versions if isinstance(versions, dict) else {})))
+        f'<h1>{study}</h1><p class="status">Run {run}: {status}</p>'
+        + (f'<p class="error">{html.escape(failure)}</p>' if failure else "")
+        + "".join(f"<details><summary>{k}</summary>{_show(v)}</details>" for k, v in facts.items() if v)
     )
+
+
+def _show(value: Any) -> str:
+    """Return names and values as a table, else text as it stands."""
+    if not isinstance(value, dict):
+        return f"<pre>{html.escape(str(value))}</pre>"
+    rows = (f"<tr><th>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>" for k, v in value.items())
+    return f"<table>{''.join(rows)}</table>"

@@ -1,54 +1,43 @@
-"""The replication table: every claim, the newest measurement of it first, and the runs that came to nothing."""
+"""The replication table: every claim with the run that speaks for it, its other runs, and the runs without verdicts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
-from workbench.records import Run
 from workbench.runner.html import frame
 from workbench.runner.pages import failure_line
 from workbench.verdicts import COLOURS, Claim, Finding, Report
 
 _STYLE = """
-body{max-width:76em} h2{margin:2em 0 .2em} h2 small{font-weight:400;color:var(--faint)} .scroll{overflow-x:auto}
-table{width:100%} .claims{table-layout:fixed;min-width:60em}
+body{max-width:92em} .scroll{overflow-x:auto} table{width:100%;min-width:72em;table-layout:fixed}
 thead th{font-size:85%;font-weight:600;color:var(--faint);border-bottom:2px solid var(--line)}
-td{border-top:1px solid var(--line);overflow-wrap:anywhere} tr.older td{border-top:0;padding-top:0}
-tr.older table{margin:.3em 0 .6em;font-size:85%;table-layout:fixed} .runs{min-width:50em}
-.runs td:nth-child(-n+3){white-space:nowrap}
-.badge{display:inline-block;padding:.2em .55em;border-radius:.3em;color:#fff;font-weight:700;font-size:115%;
-white-space:nowrap;overflow-wrap:normal} td .note{display:block} .older .badge{font-size:100%}
+td{border-top:1px solid var(--line);overflow-wrap:anywhere} tr.others>td{border:0;padding-top:0}
+td table{margin:.3em 0 .6em;font-size:85%} td .note{display:block;color:var(--faint);font-size:85%}
+.badge{padding:.2em .55em;border-radius:.3em;color:#fff;font-weight:700;white-space:nowrap}
 """
-_COLUMNS = (("Claim", 25), ("Rule, fixed in advance", 20), ("Measured", 22), ("Verdict", 16), ("Run", 17))
+_CLAIMS = {"Study": 10, "Paper": 10, "Claim": 17, "Rule, fixed in advance": 15, "Measured": 17, "Verdict": 11}
+_CLAIMS |= {"Minutes": 6, "Run": 14}  # widths in percent
+_OTHERS = {"Study": 20, "Run": 25, "Ended": 10, "Why": 45}
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A run, what it found, where its page is."""
+    """A run as the site shows it."""
 
-    run: Run
+    record: dict[str, Any]  # anybody's; its status as it is now
     report: Report | None
-    href: str = ""
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """When, how and on what, in words; the record is anybody's."""
-        record = self.run.record
-        data, seconds = record.get("data"), record.get("seconds")
-        name = data.get("name") if isinstance(data, dict) else record["parameters"].get("dataset")
-        facts = {"date": record["started"][:10], "profile": record.get("profile"), "dataset": name}
-        if isinstance(seconds, int | float):
-            facts["minutes"] = f"{seconds / 60:.1f} min"
-        return {key: str(value) for key, value in facts.items() if value}
+    href: str = ""  # its page, if it has one
 
     @property
     def link(self) -> str:
         """The run's name, leading to its page if there is one."""
-        name = escape(self.run.folder.name)
+        name = escape(self.record["run"])
         return f'<a href="{self.href}">{name}</a>' if self.href else name
 
 
-_Line = tuple[Claim, Finding | None, Shown | None]  # nothing where a run or all of them did not judge
+_Line = tuple[Claim, Finding | None, Shown | None]  # nothing where that run, or every run, did not judge
 
 
 def replication_table(shown: Iterable[Shown], known: Mapping[str, Iterable[Claim]]) -> str:
@@ -59,73 +48,77 @@ def replication_table(shown: Iterable[Shown], known: Mapping[str, Iterable[Claim
         known: Study -> its claims, those without a run included.
 
     Returns:
-        HTML; of several runs that judged a claim the newest stands first and the others are folded away.
+        HTML; which of the runs that reached a claim stands first does not depend on what they said.
     """
-    shown = sorted(shown, key=lambda entry: (entry.run.record["started"], entry.run.folder.name), reverse=True)
-    claims: dict[str, dict[str, list[_Line]]] = {}
-    for entry in shown:
-        if entry.report and entry.run.status == "done":
-            judged: list[tuple[Claim, Finding | None]] = [(f.claim, f) for f in entry.report.findings]
-            for claim, finding in judged + [(claim, None) for claim in entry.report.unjudged]:
-                of_study = claims.setdefault(entry.run.folder.parent.name, {})
-                of_study.setdefault(claim.name, []).append((claim, finding, entry))
+    newest = sorted(shown, key=lambda entry: (entry.record["started"], entry.record["run"]), reverse=True)
+    claims: dict[tuple[str, str], list[_Line]] = {}
+    others = []
+    for entry in sorted(newest, key=lambda entry: entry.record.get("profile") == "smoke"):
+        if not entry.report or entry.record["status"] != "done":
+            others.append(entry)
+            continue
+        lines = [(finding.claim, finding) for finding in entry.report.findings]
+        for claim, finding in [*lines, *((claim, None) for claim in entry.report.unjudged)]:
+            claims.setdefault((entry.record["study"], claim.name), []).append((claim, finding, entry))
     for study, its_claims in known.items():
         for claim in its_claims:
-            claims.setdefault(study, {}).setdefault(claim.name, [(claim, None, None)])
-    newest = [lines[0][1] for study in claims.values() for lines in study.values()]
-    counts = {verdict: sum(f is not None and f.verdict == verdict for f in newest) for verdict in COLOURS}
-    said = ", ".join([*(f"{n} {verdict}" for verdict, n in counts.items()), f"{newest.count(None)} not judged"])
-    heads = "".join(f'<th style="width:{width}%">{name}</th>' for name, width in _COLUMNS)
-    tables = [
-        f'<h2>{escape(study)}</h2><div class="scroll"><table class="claims"><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{''.join(map(_rows, of_study.values()))}</tbody></table></div>"
-        for study, of_study in sorted(claims.items())
-    ]
+            claims.setdefault((study, claim.name), [(claim, None, None)])
+    first = Counter(lines[0][1].verdict if lines[0][1] else "not judged" for lines in claims.values())
+    said = ", ".join(f"{first[verdict]} {verdict}" for verdict in (*COLOURS, "not judged"))
+    rows = "".join(_rows(study, claims[study, name]) for study, name in sorted(claims, key=lambda key: key[0]))
+    ended = "".join(map(_ended, others))
     return frame(
         "Replication table",
         _STYLE,
-        f"<h1>Replication table</h1><p>Claims: {len(newest)} ({said}). Each is shown with its newest run, whatever it "
-        f'said. All numbers: <a href="runs.csv">runs.csv</a>.</p>{"".join(tables)}{_others(shown)}',
+        f"<h1>Replication table</h1><p>Claims: {len(claims)} ({said}). Each is shown with its newest run that is not "
+        "of profile smoke, or its newest where all are, whatever it said. All numbers: "
+        f'<a href="runs.csv">runs.csv</a>.</p>{_table(_CLAIMS, rows)}'
+        + (f"<h2>Runs without verdicts</h2>{_table(_OTHERS, ended)}" if ended else ""),
     )
 
 
-def _rows(lines: list[_Line]) -> str:
-    """Return a claim's row and, folded, those of its earlier runs."""
+def _table(widths: Mapping[str, int], rows: str) -> str:
+    """Return a table with its heads."""
+    heads = "".join(f'<th style="width:{width}%">{name}</th>' for name, width in widths.items())
+    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _cells(*cells: str) -> str:
+    """Return cells, HTML already, as a row."""
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _rows(study: str, lines: list[_Line]) -> str:
+    """Return a claim's row and, folded, those of its other runs."""
     claim = lines[0][0]
-    row = (
-        f'<td>{escape(claim.sentence)}<span class="note">{escape(claim.paper)}</span></td><td>{escape(claim.rule)}</td>'
+    row = _cells(*map(escape, (study.replace("_", "-"), claim.paper, claim.sentence, claim.rule)), *_outcome(*lines[0][1:]))
+    if not lines[1:]:
+        return row
+    folded = "".join(
+        _cells("same rule" if other.rule == claim.rule else escape(other.rule), *_outcome(finding, entry))
+        for other, finding, entry in lines[1:]
     )
-    row = f"<tr>{row}{_outcome(*lines[0][1:])}</tr>"
-    if lines[1:]:
-        older = "".join(
-            f"<tr><td>{'same rule' if old.rule == claim.rule else escape(old.rule)}</td>{_outcome(finding, entry)}</tr>"
-            for old, finding, entry in lines[1:]
-        )
-        fold = f"<details><summary>earlier runs: {len(lines) - 1}</summary><table>{older}</table></details>"
-        row += f'<tr class="older"><td colspan="{len(_COLUMNS)}">{fold}</td></tr>'
-    return row
+    fold = f"<details><summary>other runs: {len(lines) - 1}</summary><table>{folded}</table></details>"
+    return f'{row}<tr class="others"><td colspan="{len(_CLAIMS)}">{fold}</td></tr>'
 
 
-def _outcome(finding: Finding | None, entry: Shown | None) -> str:
-    """Return the cells of what was measured, what follows, and by which run."""
-    measured, badge = "not judged in this run" if entry else "no run yet", ""
+def _outcome(finding: Finding | None, entry: Shown | None) -> tuple[str, str, str, str]:
+    """Return the cells of what was measured, what follows, how long it took, and by which run."""
+    if not entry:
+        return "no run yet", "", "", ""
+    measured, badge, record = "not judged in this run", "", entry.record
     if finding:
         measured = f'<b>{escape(finding.measured)}</b><span class="note">{escape(finding.detail)}</span>'
         badge = f'<span class="badge" style="background:{COLOURS[finding.verdict]}">{finding.verdict}</span>'
-    run = f'{entry.link}<span class="note">{escape(", ".join(entry.facts.values()))}</span>' if entry else ""
-    return f"<td>{measured}</td><td>{badge}</td><td>{run}</td>"
+    data, seconds = record.get("data"), record.get("seconds")
+    facts = (record["started"][:10], record.get("profile"), data.get("name") if isinstance(data, dict) else None)
+    said = escape(", ".join(str(fact) for fact in facts if fact))
+    minutes = f"{seconds / 60:.1f}" if isinstance(seconds, int | float) else ""
+    return measured, badge, minutes, f'{entry.link}<span class="note">{said}</span>'
 
 
-def _others(shown: Sequence[Shown]) -> str:
-    """Return the runs that judged nothing: failed, interrupted, running, or of notebooks without claims."""
-    rows = ""
-    for entry in shown:
-        status, run = entry.run.status, entry.run
-        if status == "done" and entry.report:
-            continue
-        why = failure_line(run.record) or ("the process ended without a word" if status == "interrupted" else "")
-        cells = (escape(run.folder.parent.name), entry.link, escape(status), escape(why))
-        rows += f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-    heads = "<thead><tr><th>Study</th><th>Run</th><th>Ended</th><th>Why</th></tr></thead>"
-    table = f'<div class="scroll"><table class="runs">{heads}<tbody>{rows}</tbody></table></div>'
-    return f"<h2>Runs without verdicts</h2>{table}" if rows else ""
+def _ended(entry: Shown) -> str:
+    """Return the row of a run that judged nothing: failed, interrupted, running, or of a notebook without claims."""
+    status = entry.record["status"]
+    why = failure_line(entry.record) or ("the process ended without a word" if status == "interrupted" else "")
+    return _cells(escape(entry.record["study"]), entry.link, escape(status), escape(why))

@@ -4,22 +4,23 @@ Every file is written whole or not at all and ``index.html`` last, so a site tha
 building is killed. Records may come from strangers: what cannot be read is named and left out, what can be is escaped.
 """
 
-import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from workbench import verdicts
 from workbench.errors import DataError, InputError, StorageError
-from workbench.files import atomic, write_text
+from workbench.files import write_text
+from workbench.index import runs
 from workbench.records import Run, all_runs
 from workbench.runner import html, pages, studies
-from workbench.runner.pages import LARGE, write_library, write_page
+from workbench.runner.console import write_csv
+from workbench.runner.pages import write_page
 from workbench.runner.replication import Shown, replication_table
-from workbench.verdicts import Claim, Report, read_report
+from workbench.verdicts import Claim, read_report
 
-_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}(-\d+)?")
+LARGE = 500_000  # bytes; a page is smaller unless the notebook's own outputs are not
 _HOME = '<p><a href="../../index.html">Replication table</a></p>'
 
 
@@ -34,83 +35,53 @@ def build_site(out: Path, site: Path, warn: Callable[[str], None]) -> Path:
     Returns:
         The site's ``index.html``.
     """
-    write_library(site / "plotly.min.js")
     shown = [entry for folder in all_runs(out) if (entry := _show(folder, site, warn))]
-    _write_csv(out, site)
+    with warnings.catch_warnings(action="ignore"):  # files that cannot be read have been named
+        write_csv(site / "runs.csv", runs(out))
     index = site / "index.html"
-    write_text(index, replication_table(shown, _known(warn)))
-    # Only now does nothing lead to the pages of runs that are gone. What is no page of ours stays.
-    kept = {entry.href for entry in shown}
-    for page in (site / "pages").glob("*/*.html"):
-        if _RUN_ID.fullmatch(page.stem) and _href(page, site) not in kept:
-            page.unlink()
+    write_text(index, replication_table(shown, dict(_known(warn))))
     return index
 
 
-def _known(warn: Callable[[str], None]) -> dict[str, list[Claim]]:
-    """Return the claims of all studies here."""
-    known = {}
+def _known(warn: Callable[[str], None]) -> Iterator[tuple[str, list[Claim]]]:
+    """Yield all studies here with their claims."""
     for path in studies.studies():
         try:
-            known[path.stem] = studies.claims(path)
+            yield path.stem, studies.claims(path)
         except InputError as error:
             warn(str(error))
-    return known
 
 
 def _show(folder: Path, site: Path, warn: Callable[[str], None]) -> Shown | None:
     """Read a run and write its page; what is unreadable is warned about."""
-    report, notebook = None, folder / "executed.ipynb"
+    results, notebook = folder / "results.json", folder / "executed.ipynb"
     try:
         run = Run.read(folder)
-        if (folder / "results.json").is_file():
-            report = read_report(folder / "results.json")
+        report = read_report(results) if results.is_file() else None
     except DataError as error:
         warn(str(error))
         return None
+    record = {**run.record, "status": run.status}
     if not notebook.is_file():
-        return Shown(run, report)
+        return Shown(record, report)
     page = site / "pages" / folder.parent.name / f"{folder.name}.html"
-    try:
-        _write_page(run, report, page, site / "plotly.min.js")
-    except StorageError:
-        raise
-    except Exception as error:  # a stranger's notebook can break its converter in any way
-        warn(f"{notebook} must be a notebook, got {type(error).__name__}: {error}; its run is shown without a page")
-        return Shown(run, report)
-    if page.stat().st_size > LARGE:
-        warn(f"{page} has {page.stat().st_size / 1e6:.1f} MB: the notebook's own outputs are large")
-    return Shown(run, report, _href(page, site))
+    if run.record["status"] == "running" or not _is_newer(page, folder):
+        table = report._repr_html_() if report else ""
+        try:
+            write_page(notebook, page, library=site / "plotly.min.js", record=record, verdicts=table, home=_HOME)
+        except StorageError:
+            raise
+        except Exception as error:  # a stranger's notebook can break its converter in any way
+            warn(f"{notebook} must be a notebook, got {type(error).__name__}: {error}; its run is shown without a page")
+            return Shown(record, report)
+    if (size := page.stat().st_size) > LARGE:
+        warn(f"{page} has {size / 1e6:.1f} MB: the notebook's own outputs are large")
+    return Shown(record, report, quote(page.relative_to(site).as_posix()))
 
 
-def _write_page(run: Run, report: Report | None, page: Path, library: Path) -> None:
-    """Write a run's page unless it is there and newer than the run and the modules that make pages."""
-    sources = [run.folder / name for name in ("run.json", "results.json", "executed.ipynb")]
+def _is_newer(page: Path, folder: Path) -> bool:
+    """Tell whether a page is there and newer than its run and the modules that make pages."""
+    sources = [folder / name for name in ("run.json", "results.json", "executed.ipynb")]
     sources += [Path(str(module.__file__)) for module in (html, pages, verdicts)]
     newest = max(path.stat().st_mtime for path in sources if path.is_file())
-    if page.is_file() and page.stat().st_mtime > newest and run.status == run.record["status"]:
-        return
-    write_page(
-        run.folder / "executed.ipynb",
-        page,
-        library=library,
-        record={**run.record, "status": run.status},
-        verdicts=report._repr_html_() if report else "",
-        home=_HOME,
-    )
-
-
-def _href(page: Path, site: Path) -> str:
-    """Return the link to a page."""
-    return quote(page.relative_to(site).as_posix())
-
-
-def _write_csv(out: Path, site: Path) -> None:
-    """Write every run's parameters and results as a table."""
-    from workbench.index import runs
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # files that cannot be read have been named
-        table = runs(out)
-    with atomic(site / "runs.csv") as temporary:
-        table.to_csv(temporary, index=False)
+    return page.is_file() and page.stat().st_mtime > newest
