@@ -82,25 +82,6 @@ def test_what_cannot_be_read_is_said(invoke, two):
     assert "UserWarning" not in done.err
 
 
-def test_trials(invoke, two):
-    assert "x=2" in invoke("runs", "--trials").out
-    assert [row["key"] for row in json.loads(invoke("runs", "--trials", "--json").out)] == KEYS
-    assert [row["key"] for row in json.loads(invoke("runs", "a_study", "--trials", "--json").out)] == KEYS[:1]
-
-
-def test_a_long_table_is_whole_in_a_file(tmp_path, invoke):
-    for i in range(210):
-        record = {"schema": 1, "key": f"{i:032x}", "function": "m.f", "parameters": {"d": i}, "result": i, "seconds": 1}
-        path = tmp_path / "runs" / "trials" / f"{i:032x}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record | {"digest": trial_digest(record)}))
-    out = invoke("runs", "--trials").out
-    assert "the last 200 of 210; --csv or --json give all" in out
-    assert f"{9:032x}" not in out
-    invoke("runs", "--trials", "--csv", "all.csv")
-    assert len((tmp_path / "all.csv").read_text().splitlines()) == 211
-
-
 def test_compare(invoke, two):
     data = json.loads(invoke("compare", "a-study", "other", "--json").out)
     assert data["parameters"] == {"seed": [0, 1]}
@@ -115,6 +96,10 @@ def test_compare(invoke, two):
     for text in ("seed", "c0ffee", "torch", "> 0.5 d (n = 3), holds", "done"):
         assert text in out
     assert "same" not in out
+    lines = [line.split()[:1] for line in out.splitlines()]
+    for head, first in (("parameters", "seed"), ("environment", "commit"), ("findings", "c")):
+        at = lines.index([head])
+        assert (lines[at - 1], lines[at + 1]) == ([], [first])
     for arguments in (["other"], ["other", "third"]):
         assert invoke("compare", *arguments).code == 2
 

@@ -1,5 +1,6 @@
 """What the folder of runs holds that could go: trials, broken-off runs, what killed writers left."""
 
+import contextlib
 import re
 import shutil
 import time
@@ -16,6 +17,13 @@ from workbench.sweeps import read_trial
 # The names that ``files.atomic`` and an import give what they have not finished.
 _HALF_WRITTEN = re.compile(r"\..*\.[0-9a-f]{12}(\.\w+)?|\.import-[0-9a-f]{12}")
 _LEFT_SECONDS = 3600.0
+_OTHERS = {
+    "unused": "trials that no run's results refer to",
+    "failed": "trials that failed",
+    "damaged": "trials whose files are not whole",
+    "interrupted": "runs that broke off; `workbench resume` goes on with them",
+    "leftovers": "of writers that were killed more than an hour ago",
+}
 
 
 @dataclass
@@ -38,34 +46,31 @@ class Row:
 
 def cache_rows(out: Path) -> list[Row]:
     """Return what the folder of runs holds: a row for each trial function, and what failed, broke off or was left."""
-    runs = [run for folder in all_runs(out) if (run := _readable(folder))]
+    runs = _runs(out)
     used = {key for run in runs for key in run_trials(run.folder)}
     functions: dict[str, Row] = {}
-    failed, damaged = Row("failed", "trials that failed"), Row("damaged", "trials whose files are not whole")
-    unused = Row("unused", "trials that no run's results refer to")
+    others = {name: Row(name, what) for name, what in _OTHERS.items()}
     for path in sorted((out / "trials").glob("[!.]*.json")):
-        trial = _trial(path)
         if path.name.endswith(".failed.json"):
-            failed.add(path)
-        elif trial is None:
-            damaged.add(path)
-        else:
-            name = str(trial.get("function"))
-            rows = [functions.setdefault(name, Row(name, "trials of this function"))]
-            if path.name.partition(".")[0] not in used:
-                rows[0].unused += 1
-                rows.append(unused)
-            for row in rows:
-                row.add(path, trial.get("seconds"))
-    interrupted = Row("interrupted", "runs that broke off; `workbench resume` goes on with them")
+            others["failed"].add(path)
+            continue
+        try:
+            trial = read_trial(path) or {}
+        except DataError:
+            others["damaged"].add(path)
+            continue
+        name, seconds = str(trial.get("function")), trial.get("seconds")
+        row = functions.setdefault(name, Row(name, "trials of this function"))
+        row.add(path, seconds)
+        if path.name.partition(".")[0] not in used:
+            row.unused += 1
+            others["unused"].add(path, seconds)
     for run in runs:
         if run.status == "interrupted":
-            interrupted.add(run.folder, run.record.get("seconds"))
-    leftovers = Row("leftovers", "of writers that were killed more than an hour ago")
+            others["interrupted"].add(run.folder, run.record.get("seconds"))
     for path in _left(out):
-        leftovers.add(path)
-    others = [row for row in (unused, failed, damaged, interrupted, leftovers) if row.paths]
-    return [*functions.values(), *others]
+        others["leftovers"].add(path)
+    return [*functions.values(), *(row for row in others.values() if row.paths)]
 
 
 def choose(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
@@ -89,42 +94,33 @@ def remove(rows: Sequence[Row], out: Path) -> int:
     Raises:
         InputError: If trials are named while a run lives: it may be about to use them.
     """
-    if any(row.name not in {"interrupted", "leftovers"} for row in rows):
-        living = [run.folder.name for folder in all_runs(out) if (run := _readable(folder)) and run.status == "running"]
-        if living:
-            raise InputError(f"trials must not be removed while {', '.join(living)} runs; wait until it ends")
+    living = [run.folder.name for run in _runs(out) if run.status == "running"]
+    if living and any(row.name not in {"interrupted", "leftovers"} for row in rows):
+        raise InputError(f"trials must not be removed while {', '.join(living)} runs; wait until it ends")
     paths = {path: row.name for row in rows for path in row.paths}
     return sum(_remove(path, name == "interrupted") for path, name in paths.items())
 
 
 def _remove(path: Path, is_run: bool) -> bool:
-    """Remove a file or folder that is still there; a run that somebody goes on with stays."""
-    run = _readable(path) if is_run else None
-    if is_run and (run is None or run.status != "interrupted" or not run.acquire()):
+    """Remove a file or folder; a run that somebody goes on with stays."""
+    run = Run(path, {"status": "running"})
+    if is_run and not (run.status == "interrupted" and run.acquire()):
         return False
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-    if run:
-        run.release()
+    run.release()
     return True
 
 
-def _readable(folder: Path) -> Run | None:
-    """Return a run whose record can be read."""
-    try:
-        return Run.read(folder)
-    except DataError:
-        return None
-
-
-def _trial(path: Path) -> dict[str, Any] | None:
-    """Return a trial that a sweep would find."""
-    try:
-        return read_trial(path)
-    except DataError:
-        return None
+def _runs(out: Path) -> list[Run]:
+    """Return the runs whose records can be read."""
+    found = []
+    for folder in all_runs(out):
+        with contextlib.suppress(DataError):
+            found.append(Run.read(folder))
+    return found
 
 
 def _left(out: Path) -> Iterator[Path]:

@@ -6,18 +6,16 @@ are they moved to where they belong. Nothing that is there already is touched, a
 
 import contextlib
 import filecmp
-import itertools
 import os
 import re
 import secrets
 import shutil
-import stat
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from workbench.errors import DataError, InputError, StorageError, require
 from workbench.files import atomic, read_json, unwritten, write_json
@@ -35,7 +33,7 @@ _TRIAL = re.compile(r"[0-9a-f]{32}(\.[0-9]{1,4})?\.json")
 _MANIFEST = re.compile(r"sweep-[0-9A-Za-z]{1,64}(\.[0-9]{1,6}-of-[0-9]{1,6})?\.json")
 _FORBIDDEN = frozenset('/\\:*?"<>|')  # in names of files, somewhere
 _OF_ONE_COMPUTATION = {"seconds": 0, "finished": 0, "digest": 0}  # in which two computations of a trial differ
-_Open = Callable[[], IO[bytes]]
+_Files = Mapping[str, Callable[[], IO[Any]]]  # what opens each
 
 
 @dataclass
@@ -80,19 +78,14 @@ def import_file(path: Path, out: Path) -> Taken:
     """Take in what ``export_run`` wrote, or raise InputError or DataError before anything of it is in place."""
     require(path.is_file(), "FILE", "must be a file", str(path))
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = [info for info in archive.infolist() if not info.is_dir()]
-            for info in entries:
-                plain = not stat.S_ISLNK(info.external_attr >> 16) and not info.flag_bits & 1
-                known = info.compress_type in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-                require(plain and known, "FILE", "must hold plain files, no links, nothing encrypted", info.filename)
-            opened: dict[str, _Open] = {info.filename: partial(archive.open, info) for info in entries}
-            require(len(opened) == len(entries), "FILE", "must hold every name once", path.name)
-            return _take(opened, out, pages=True)
-    except Exception as error:  # of which a file that is none can cause any
-        if isinstance(error, InputError | DataError | StorageError):
-            raise
-        raise DataError(f"{path} must be a file that `workbench export` wrote, got {error}") from error
+        with zipfile.ZipFile(path) as archive:  # a link in it becomes a file that holds where it led
+            files = {info.filename: partial(archive.open, info) for info in archive.infolist() if not info.is_dir()}
+            return _take(files, out.absolute(), pages=True)
+    except (InputError, DataError, StorageError):
+        raise
+    except Exception as error:  # of which a file, or a notebook in it, that is none can cause any
+        why = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} must be a file that `workbench export` wrote, got {why}") from error
 
 
 def merge(folder: Path, out: Path) -> Taken:
@@ -100,15 +93,15 @@ def merge(folder: Path, out: Path) -> Taken:
     folder = folder.resolve()
     require(folder.is_dir(), "DIR", "must be a folder of runs", str(folder))
     require(folder != out.resolve(), "DIR", "must not be --out itself", str(folder))
-    files = [*folder.glob("trials/[!.]*.json"), *folder.glob("[!.]*/sweep-*.json")]
+    paths = [*folder.glob("trials/[!.]*.json"), *folder.glob("[!.]*/sweep-*.json")]
     for run in all_runs(folder):
         require(Run.read(run).status != "running", "DIR", "must hold runs that have ended", run.name, "wait for it")
-        files += _files_of(run)
-    files = [path for path in files if not path.name.endswith(".failed.json")]  # they are tried again here
-    for path in files:
+        paths += _files_of(run)
+    paths = [path for path in paths if not path.name.endswith(".failed.json")]  # they are tried again here
+    for path in paths:
         require(path.resolve() == path and path.is_file(), "DIR", "must hold plain files, no links", str(path))
-    opened: dict[str, _Open] = {path.relative_to(folder).as_posix(): partial(_open, path) for path in files}
-    return _take(opened, out, pages=False)
+    files = {path.relative_to(folder).as_posix(): partial(path.open, "rb") for path in paths}
+    return _take(files, out.absolute(), pages=False)
 
 
 def run_trials(folder: Path) -> list[str]:
@@ -120,23 +113,18 @@ def run_trials(folder: Path) -> list[str]:
     return []
 
 
-def _open(path: Path) -> IO[bytes]:
-    """Open a file for reading."""
-    return path.open("rb")
-
-
 def _files_of(run: Path) -> list[Path]:
     """Return the files that make up a run; hidden ones are half written."""
     names = [path.relative_to(run) for path in sorted(run.rglob("*")) if path.is_file()]
     return [run / n for n in names if str(n) not in _OURS and not any(part.startswith(".") for part in n.parts)]
 
 
-def _take(files: Mapping[str, _Open], out: Path, pages: bool) -> Taken:
+def _take(files: _Files, out: Path, pages: bool) -> Taken:
     """Check what is to come in under these names and move it into ``out``, or leave all as it is."""
     require(len(files) <= _MAX_FILES, "files", f"must be at most {_MAX_FILES}", len(files))
     for name in files:
         _check_name(name)
-    stage = out.absolute() / f".import-{secrets.token_hex(6)}"
+    stage = out / f".import-{secrets.token_hex(6)}"
     try:
         _unpack({n: o for n, o in files.items() if n.split("/", 2)[-1] not in _OURS}, stage)
         runs = sorted({stage.joinpath(*name.split("/")[:2]) for name in files if name.count("/") > 1})
@@ -148,7 +136,7 @@ def _take(files: Mapping[str, _Open], out: Path, pages: bool) -> Taken:
         for path in manifests:
             named = grid.manifest_path(grid.read_manifest(path), stage)
             require(named == path, "manifest", "must be named as what it holds", path.name)
-        return _settle(stage, out.absolute(), trials, runs, manifests)
+        return _settle(stage, out, trials, runs, manifests)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
@@ -161,21 +149,21 @@ def _check_name(name: str) -> None:
     require(bool(written and placed), "FILE", "must hold runs, their trials and nothing else", name)
 
 
-def _unpack(files: Mapping[str, _Open], stage: Path) -> None:
+def _unpack(files: _Files, stage: Path) -> None:
     """Write files below a new folder as long as they are no larger than allowed; what they claim is no proof."""
     left = _MAX_BYTES
     for name, opened in files.items():
         limit, size, target = min(left, _MAX_TEXT) if name.endswith((".json", ".ipynb")) else left, 0, stage / name
         with opened() as source:
-            for block in itertools.chain([b""], iter(partial(source.read, 2**20), b"")):
-                size += len(block)
-                require(size <= limit, "FILE", f"must hold no more than {limit} bytes here", name)
-                try:
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with target.open("ab") as sink:
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("xb") as sink:
+                    while block := source.read(2**20):
+                        size += len(block)
+                        require(size <= limit, "FILE", f"must hold no more than {limit} bytes here", name)
                         sink.write(block)
-                except OSError as error:
-                    raise StorageError(unwritten(target, error)) from error
+            except OSError as error:
+                raise StorageError(unwritten(target, error)) from error
         left -= size
 
 
@@ -184,37 +172,27 @@ def _check_run(folder: Path, pages: bool) -> None:
     record = Run.read(folder).record
     results, executed = folder / "results.json", folder / "executed.ipynb"
     verdicts = read_report(results)._repr_html_() if results.exists() else ""
-    if not executed.exists():
-        return
-    read_cells(executed)
-    if pages:
+    if executed.exists():
+        read_cells(executed)
+    if executed.exists() and pages:
         from workbench.runner.pages import write_page
 
         library = folder.parents[1] / "plotly.min.js"
-        try:
-            write_page(executed, folder / "page.html", library=library, record=record, verdicts=verdicts)
-        except StorageError:
-            raise
-        except Exception as error:  # of which a notebook that is none can cause any
-            why = f"{type(error).__name__}: {error}"
-            raise DataError(
-                f"{executed.name} of {folder.name} must be a notebook that can be shown, got {why}"
-            ) from error
+        write_page(executed, folder / "page.html", library=library, record=record, verdicts=verdicts)
 
 
 def _settle(stage: Path, out: Path, trials: list[Path], runs: list[Path], manifests: list[Path]) -> Taken:
     """Move what is new to where it belongs; raise InputError, nothing moved, if something else is there."""
     places = {path: out / path.relative_to(stage) for path in (*trials, *runs)}
-    known = {path for path, target in places.items() if target.exists()}
-    for path in known:
-        same = _is_same_trial(path, places[path]) if path in trials else _is_same_run(path, places[path])
+    new = {path: target for path, target in places.items() if not target.exists()}
+    for path in places.keys() - new.keys():
+        same = (_is_same_trial if path in trials else _is_same_run)(path, places[path])
         problem = "must not differ from what is there already"
         require(same, "FILE", problem, str(path.relative_to(stage)), "keep one of the two elsewhere")
-    new = [(path, target) for path, target in places.items() if path not in known]
     _move(new)
     if (library := stage / "plotly.min.js").exists():
         library.replace(out / library.name)
-    taken = Taken([places[path] for path in runs], [places[path] for path in trials], known=len(known))
+    taken = Taken([places[path] for path in runs], [places[path] for path in trials], known=len(places) - len(new))
     for path in manifests:
         target = out / path.relative_to(stage)
         theirs = grid.read_manifest(path)
@@ -224,20 +202,20 @@ def _settle(stage: Path, out: Path, trials: list[Path], runs: list[Path], manife
     return taken
 
 
-def _move(moves: Sequence[tuple[Path, Path]]) -> None:
+def _move(places: Mapping[Path, Path]) -> None:
     """Rename files and folders, all or none."""
     if hasattr(os, "sync"):
         os.sync()  # once, where a flush of each of 10,000 files would take a minute
-    done: list[tuple[Path, Path]] = []
-    for source, target in moves:
+    done: list[Path] = []
+    for source, target in places.items():
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             source.replace(target)
-            done.append((source, target))
         except OSError as error:
-            for came_from, went_to in done:
-                went_to.replace(came_from)
+            for moved in done:
+                places[moved].replace(moved)
             raise StorageError(unwritten(target, error)) from error
+        done.append(source)
 
 
 def _is_same_trial(path: Path, other: Path) -> bool:

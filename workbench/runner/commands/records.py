@@ -6,60 +6,55 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from workbench.errors import require
-from workbench.runner.console import Json, Out, RunName, RunNames, app, complain, print_json, print_table, say
+from workbench.runner.console import (
+    Json,
+    Out,
+    RunName,
+    RunNames,
+    app,
+    complain,
+    print_json,
+    print_table,
+    say,
+    write_csv,
+)
 
-_SHOWN = 200  # rows of a table that a person may read
+_HEADS = ("run", "study", "status", "profile", "minutes", "started", "verdicts")
 _ENVIRONMENT = ("commit", "dirty", "python", "platform", "device", "profile", "executor", "workers")
 
 
 @app.command("runs")
 def list_runs(
     study: Annotated[str | None, typer.Argument(help="Only this study's.")] = None,
-    trials: Annotated[bool, typer.Option("--trials", help="Trials instead of runs.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the whole table to this file.")] = None,
     out: Out = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """Show all runs, or all trials: what they were and what came out.
+    """Show all runs: what they were and what came out.
 
     Example: [bold]workbench runs intrinsic-dimension --csv runs.csv[/bold]
     """
+    from workbench import index
+
     with warnings.catch_warnings(action="always", category=UserWarning, record=True) as said:
-        table = _table(out, study, trials)
+        table: Any = index.runs(out)
     for warning in said:
         complain("warning", warning.message)
+    if study:
+        name = study.removesuffix(".ipynb").replace("-", "_").rpartition("/")[2]
+        table = table[table["study"].str.replace("-", "_") == name]
+        require(len(table) > 0, "STUDY", f"must have runs in {out}", study, "`workbench runs` shows what there is")
     if csv:
-        from workbench.files import atomic
-
-        with atomic(csv) as temporary:
-            table.to_csv(temporary, index=False, errors="backslashreplace")
+        write_csv(csv, table)
         say(f"{len(table)} rows in {csv}")
     rows = [{str(k): v for k, v in row.items() if _is_there(v)} for row in table.to_dict("records")]
     if as_json:
         print_json([{k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in row.items()} for row in rows])
     elif not csv:
-        print_table(*(_trial_cells if trials else _run_cells)(rows[-_SHOWN:]))
-        if len(rows) > _SHOWN:
-            say(f"the last {_SHOWN} of {len(rows)}; --csv or --json give all")
-
-
-def _table(out: Path, study: str | None, trials: bool) -> Any:
-    """Return the table of runs or trials, of one study or of all."""
-    from workbench import index
-    from workbench.runner.transfer import run_trials
-
-    table: Any = index.runs(out) if study or not trials else None
-    if study:
-        name = study.removesuffix(".ipynb").replace("-", "_").rpartition("/")[2]
-        table = table[table["study"].str.replace("-", "_") == name]
-        require(len(table) > 0, "STUDY", f"must have runs in {out}", study, "`workbench runs` shows what there is")
-    if trials:
-        used = None if table is None else {key for folder in table["folder"] for key in run_trials(Path(folder))}
-        table = index.trials(out)
-        return table if used is None else table[table["key"].isin(used)]
-    return table
+        print_table(_HEADS, map(_cells, rows))
 
 
 def _is_there(value: Any) -> bool:
@@ -67,36 +62,13 @@ def _is_there(value: Any) -> bool:
     return isinstance(value, list | dict) or (value is not None and value == value)
 
 
-def _run_cells(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Return heads and cells of a table of runs."""
-    heads = ["run", "study", "status", "profile", "minutes", "started", "verdicts"]
-    cells = []
-    for row in rows:
-        judged = {name: word for name, word in row.items() if name.endswith(".verdict")}
-        verdicts = [f"{name.removeprefix('results.').removesuffix('.verdict')} {word}" for name, word in judged.items()]
-        row |= {"minutes": _minutes(row.get("seconds", 0.0)), "verdicts": ", ".join(verdicts)}
-        row["started"] = f"{row['started']:%Y-%m-%d %H:%M}" if "started" in row else ""
-        cells.append([str(row.get(head, "")) for head in heads])
-    return heads, cells
-
-
-def _trial_cells(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Return heads and cells of a table of trials."""
-
-    def listed(row: dict[str, Any], start: str) -> str:
-        found = {name.removeprefix(start): v for name, v in row.items() if name.startswith(start)}
-        return ", ".join(f"{name}={v:.4g}" if isinstance(v, float) else f"{name}={v}" for name, v in found.items())
-
-    return ["key", "function", "seconds", "parameters", "result"], [
-        [
-            row["key"],
-            row["function"],
-            "failed" if row["failed"] else f"{row.get('seconds', 0):.2f}",
-            listed(row, "parameters."),
-            str(row["result"]) if "result" in row else listed(row, "result."),
-        ]
-        for row in rows
-    ]
+def _cells(row: dict[str, Any]) -> list[str]:
+    """Return what the table shows of a run."""
+    judged = {name: word for name, word in row.items() if name.endswith(".verdict")}
+    verdicts = [f"{name.removeprefix('results.').removesuffix('.verdict')} {word}" for name, word in judged.items()]
+    started = f"{row['started']:%Y-%m-%d %H:%M}" if "started" in row else ""
+    row |= {"minutes": _minutes(row.get("seconds")), "verdicts": ", ".join(verdicts), "started": started}
+    return [_text(row.get(head)) for head in _HEADS]
 
 
 @app.command()
@@ -115,26 +87,28 @@ def compare(runs: RunNames, out: Out = Path("runs"), as_json: Json = False) -> N
     findings = [{f.claim.name: f for f in report.findings} if report else {} for report in reports]
     claims = dict.fromkeys(name for each in findings for name in each)
     versions = [v if isinstance(v := record.get("versions"), dict) else {} for record in records]
-    data: dict[str, Any] = {
-        "runs": [run.folder.name for run in found],
+    about = {
         "study": [record["study"] for record in records],
         "status": [run.status for run in found],
         "minutes": [_minutes(record.get("seconds")) for record in records],
+    }
+    parts: dict[str, dict[str, list[Any]]] = {
         "parameters": _differing([record["parameters"] for record in records]),
         "environment": _differing([{n: r.get(n) for n in _ENVIRONMENT} for r in records]) | _differing(versions),
-        "findings": {
-            name: [f and {"measured": f.measured, "verdict": f.verdict} for f in (each.get(name) for each in findings)]
-            for name in claims
-        },
+        "findings": {name: [each.get(name) for each in findings] for name in claims},
     }
+    names = [run.folder.name for run in found]
     if as_json:
-        return print_json(data)
-    told = {n: [f and f"{f['measured']}, {f['verdict']}" for f in row] for n, row in data["findings"].items()}
-    about = {name: data[name] for name in ("study", "status", "minutes")}
-    parts = (about, data["parameters"], data["environment"], told)  # a claim may be called as a parameter is
-    rows = [(name, *row) for part in parts for name, row in part.items()]
-    cells = [["" if value is None else str(value) for value in row] for row in rows]
-    print_table(["", *data["runs"]], cells)
+        told = {
+            n: [f and {"measured": f.measured, "verdict": f.verdict} for f in r] for n, r in parts["findings"].items()
+        }
+        return print_json({"runs": names, **about, **parts, "findings": told})
+    parts["findings"] = {n: [f and f"{f.measured}, {f.verdict}" for f in r] for n, r in parts["findings"].items()}
+    rows: list[list[str | Text]] = [[name, *map(_text, row)] for name, row in about.items()]
+    for head, part in parts.items():
+        if part:
+            rows += [[], [Text(head, "bold")], *([name, *map(_text, row)] for name, row in part.items())]
+    print_table(["", *names], rows)
 
 
 def _differing(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -147,6 +121,11 @@ def _differing(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
 def _minutes(seconds: Any) -> float | None:
     """Return seconds as minutes; a record may hold anything."""
     return round(seconds / 60, 1) if isinstance(seconds, int | float) else None
+
+
+def _text(value: Any) -> str:
+    """Return a cell of a table; what is missing is empty."""
+    return "" if value is None else str(value)
 
 
 @app.command("export")
@@ -224,20 +203,14 @@ def clean(
 
     rows = cache.cache_rows(out.absolute())
     chosen = cache.choose(rows, names) if names else rows
-    heads = ["name", "n", "MB", "CPU min", "unused", "what"]
-    cells = [
-        [r.name, str(len(r.paths)), f"{r.size / 1e6:.1f}", str(_minutes(r.seconds)), str(r.unused), r.what]
-        for r in chosen
-    ]
     if not as_json:
-        print_table(heads, cells)
+        cells = [(r.name, len(r.paths), f"{r.size / 1e6:.1f}", _minutes(r.seconds), r.unused, r.what) for r in chosen]
+        print_table(["name", "n", "MB", "CPU min", "unused", "what"], [list(map(str, row)) for row in cells])
     if names and not yes:
         require(sys.stdin.isatty() and not as_json, "--yes", "must be given where nobody can be asked", yes)
         typer.confirm("Remove all this?", abort=True)
     removed = cache.remove(chosen, out.absolute()) if names else 0
     if as_json:
-        kept = ("name", "what", "size", "seconds", "unused")
-        table = [{"n": len(row.paths), **{name: getattr(row, name) for name in kept}} for row in chosen]
-        print_json({"rows": table, "removed": removed})
+        print_json({"rows": [{**vars(row), "n": len(row.paths)} for row in chosen], "removed": removed})
     elif names:
         say(f"removed {removed}")
