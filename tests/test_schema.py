@@ -1,6 +1,8 @@
 """Parameters are read without executing anything and checked before anything runs."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,7 @@ def test_cell_is_read_whole(schema):
         ("subspace_dims=10", [10]),
         ("controls=[]", []),
         ("controls=[permuted, 'a, b']", ["permuted", "a, b"]),
+        ("controls=('f(x)', b)", ["f(x)", "b"]),
         ("optional=[]", []),
         ("shape=(4, 2)", (4, 2.0)),
         ("widths=1,2,3", (1, 2, 3)),
@@ -116,6 +119,16 @@ def test_text_is_read_by_declared_type(schema, text, value):
 def test_text_that_cannot_be_read(schema, text, message):
     with pytest.raises(InputError, match=message):
         schema.parse([text])
+
+
+def test_text_that_is_too_deep_is_refused(schema):
+    with pytest.raises(InputError, match="got '"):
+        schema.parse(["n_seeds=" + "[" * 999])
+
+
+def test_what_list_imports_is_light():
+    code = "import sys, workbench.runner.studies; print({'pydantic', 'annotated_types'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
 def test_a_parameter_given_twice(schema):
@@ -187,19 +200,23 @@ def test_exactly_one_cell(tmp_path, cells):
         ("a: Annotated[int, Ge(1, 2)] = 1", "must have bounds out of"),
         ("a: Literal[b'x', 1.5] = 1", "must have a type out of"),
         ("a: tuple[..., int] = (1,)", "must have a type out of"),
+        ("a: Annotated[str, Ge(1)] = 'x'", "defaults: a must be .* Unable to apply constraint"),
+        ("a: Annotated[int, Le(7.5)] = 1", "defaults: a must be .* must be coercible to an integer"),
         ("a: int = 1.5", "defaults: a must be int, got 1.5"),
         ("a: Annotated[int, Ge(1)] = 0", "defaults: a must be"),
         ("a: int = 1\na: int = 2", "each parameter once"),
         ("# nothing", "at least one"),
         ("%matplotlib inline", "plain Python"),
+        ("a: str = 'x\0'", "plain Python"),
+        ("a: int = " + "(" * 9000, "plain Python"),
     ],
 )
 def test_cells_that_are_refused(tmp_path, cell, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=f"(?s){message}"):
         read_schema(notebook(tmp_path, cell))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cells": 3}', '{"cells": [3]}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cells": 3}', '{"cells": [3]}', "[" * 9999])
 def test_not_a_notebook(tmp_path, text):
     path = tmp_path / "x.ipynb"
     path.write_text(text)
@@ -213,7 +230,9 @@ def test_yaml_numbers_are_numbers(tmp_path, schema):
     assert schema.check(read_file(path), "p.yml")["learning_rate"] == 0.001
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "3: 4", "a: 1\na: 2", "a: [", "a: !!python/object/apply:os.getcwd []"])
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", "3: 4", "a: 1\na: 2", "a: [", "a: !!python/object/apply:os.getcwd []", "[" * 999]
+)
 def test_files_that_are_refused(tmp_path, text):
     path = tmp_path / "p.yml"
     path.write_text(text)

@@ -7,7 +7,6 @@ import plotly.graph_objects as go
 import pytest
 
 from workbench import schema, widgets
-from workbench.errors import InputError
 
 CELL = """
 from typing import Annotated, Literal
@@ -36,7 +35,7 @@ def study(tmp_path):
 
 
 def test_every_type_gets_its_control_standing_at_the_default(study):
-    made = widgets.controls(study)
+    made = {parameter.name: widgets.control(parameter) for parameter in study.parameters}
     kinds = {name: type(control) for name, control in made.items()}
     text = dict.fromkeys(["small", "fixed", "many", "dims", "names", "shape", "optional", "label"], widgets.TextControl)
     assert (
@@ -81,22 +80,15 @@ def test_a_text_is_read_by_the_declared_type(study):
 
 
 def test_a_refusal_is_shown_and_the_last_good_value_kept(study):
-    many = widgets.control(study["many"], 70)
+    many = widgets.control(study["many"])
     seen = []
     many.observe(lambda change: seen.append(change["new"]), names="value")
     many.text.value = "<b>0</b>"
     assert "many must be Annotated[int, Ge(1)]" in many.refusal.value
     assert "<b>0" not in many.refusal.value
-    assert many.value == 70
+    assert many.value == 60
     many.text.value = "80"
     assert (many.value, many.refusal.value, seen) == (80, "", [80])
-
-
-def test_values_stand_in_place_of_defaults_and_are_checked(study):
-    made = widgets.controls(study, optional=3, dataset="mnist", quick=True, n=29)
-    assert [made[name].value for name in ("optional", "dataset", "quick", "n")] == [3, "mnist", True, 29]
-    with pytest.raises(InputError, match="control: n must be"):
-        widgets.control(study["n"], 30)
 
 
 def draw(n):

@@ -16,9 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
-import annotated_types
-import pydantic
-
 from workbench.errors import InputError, is_number
 from workbench.values import readings
 
@@ -39,13 +36,15 @@ class Parameter:
 
     def check(self, value: Any, origin: str) -> Any:
         """Return a value as plain Python, or raise InputError; strictly: ``True`` is no integer, ``"1"`` no number."""
+        import pydantic  # here, because `list` does without and has no time for it
+        import pydantic_core
+
         config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
         try:
             # Through JSON: strict checks then take a list for a tuple, which no file could otherwise write.
             return pydantic.TypeAdapter(self.kind, config=config).validate_json(json.dumps(value))
-        except (pydantic.ValidationError, TypeError) as error:
-            messages = error.errors() if isinstance(error, pydantic.ValidationError) else [{"msg": str(error)}]
-            why = " or ".join(dict.fromkeys(entry["msg"].lower() for entry in messages))
+        except (pydantic.ValidationError, pydantic_core.SchemaError, TypeError) as error:
+            why = " or ".join(dict.fromkeys(fault["msg"].lower() for fault in _faults(error))) or str(error)
             raise InputError(f"{origin}: {self.name} must be {self.source}, got {value!r}; {why}") from error
 
     def read(self, text: str, origin: str) -> Any:
@@ -60,9 +59,19 @@ class Parameter:
         raise min(refusals, key=_distance)
 
 
+def _faults(error: BaseException | None) -> list[dict[str, Any]]:
+    """Return what pydantic found wrong."""
+    return getattr(error, "errors", list)()
+
+
+def _distance(refusal: InputError) -> tuple[int, bool]:
+    """Tell how far a refused value is from its type: less when what is wrong lies deeper, or is no type."""
+    return min(((-len(f["loc"]), f["type"].endswith("_type")) for f in _faults(refusal.__cause__)), default=(0, True))
+
+
 @dataclass(frozen=True)
 class Schema:
-    """What a notebook may be given: its parameters in the order of the cell."""
+    """What a notebook may be given: its parameters in the order of the cell, at least one."""
 
     notebook: Path
     parameters: tuple[Parameter, ...]
@@ -73,11 +82,11 @@ class Schema:
         return tuple(parameter.name for parameter in self.parameters)
 
     def __getitem__(self, name: str) -> Parameter:
-        """Return the parameter of that name; raise InputError where there is none."""
+        """Return the parameter of that name, or raise InputError."""
         return self._known(name, "schema")
 
     def check(self, given: dict[str, Any], origin: str) -> dict[str, Any]:
-        """Check values by name; ``origin`` says where they came from. Raise InputError for a name that is not known."""
+        """Check values by name, or raise InputError; ``origin`` says where they came from."""
         return {name: self._known(name, origin).check(value, origin) for name, value in given.items()}
 
     def parse(self, assignments: Iterable[str]) -> dict[str, Any]:
@@ -101,13 +110,6 @@ class Schema:
         raise InputError(f"{origin}: {name} must be a parameter of {self.notebook.stem}, got an unknown name; {remedy}")
 
 
-def _distance(refusal: InputError) -> tuple[int, bool]:
-    """Tell how far a refused value is from its type: less when what is wrong lies deeper, or is no type."""
-    cause = refusal.__cause__
-    errors = cause.errors() if isinstance(cause, pydantic.ValidationError) else []
-    return min(((-len(e["loc"]), e["type"].endswith("_type")) for e in errors), default=(0, True))
-
-
 def read_schema(notebook: Path) -> Schema:
     """Read a notebook's parameters from its source; nothing is executed.
 
@@ -128,9 +130,9 @@ def read_schema(notebook: Path) -> Schema:
     where = f"parameters cell of {notebook.name}"
     try:
         statements = ast.parse(source).body
-        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (SyntaxError, tokenize.TokenError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"{where} must be plain Python, got {error}") from error
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
     # Imports of what annotations need let the cell run by itself.
     imports = [n for n in statements if isinstance(n, ast.ImportFrom) and n.module in {"typing", "annotated_types"}]
@@ -148,25 +150,23 @@ def read_cells(notebook: Path) -> list[dict[str, Any]]:
         # Not nbformat: importing it costs as long as the whole command line may take.
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         return [dict(cell) for cell in cells]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{notebook} must be a notebook (.ipynb), got {type(error).__name__}: {error}") from error
 
 
 def _parameter(node: ast.stmt, comments: dict[int, str], where: str) -> Parameter:
     """Read one annotated assignment."""
+    from annotated_types import MinLen
+
     if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
-        raise InputError(
-            f"{where}, line {node.lineno}, must be an annotated assignment such as 'seed: int = 0', "
-            f"got {ast.unparse(node)!r}"
-        )
-    name = node.target.id
-    default = _literal(node.value, f"{where}: {name}")
-    kind = _kind(node.annotation, f"{where}: {name}")
+        rule = f"line {node.lineno}, must be an annotated assignment such as 'seed: int = 0'"
+        raise InputError(f"{where}, {rule}, got {ast.unparse(node)!r}")
+    name, where = node.target.id, f"{where}: {node.target.id}"
+    default, kind = _literal(node.value, where), _kind(node.annotation, where)
     if get_origin(kind) is list and default:
         # A sweep over nothing is a mistake unless the author says otherwise, by MinLen(0) or an empty default.
-        kind = Annotated[kind, annotated_types.MinLen(1)]
-    lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
-    comment = next((comments[line] for line in lines if line in comments), "")
+        kind = Annotated[kind, MinLen(1)]
+    comment = next((comments[i] for i in sorted(comments) if node.lineno <= i <= (node.end_lineno or i)), "")
     return Parameter(name, kind, ast.unparse(node.annotation), default, comment)
 
 
@@ -206,6 +206,8 @@ def _literal(node: ast.expr, where: str) -> Any:
 
 def _bound(node: ast.expr, where: str) -> Any:
     """Read a bound such as ``Ge(1)`` or ``Gt(-0.5)``."""
+    import annotated_types
+
     match node:
         case ast.Call(func=ast.Name(id=name), args=[number], keywords=[]) if name in _BOUNDS:
             value = _literal(number, where)

@@ -37,9 +37,11 @@ def readings(text: str) -> Iterator[Any]:
     """Yield what the text behind ``name=`` may mean, most likely first; a declared type decides."""
     if text.lower() == "none":
         yield None
-    for written in (text, text.translate(str.maketrans("()", "[]")), f"[{text}]"):  # (1, 2) and 1, 2 are lists too
+    # (1, 2) and 1, 2 are lists too; parentheses inside may be a word's own.
+    listed = f"[{text[1:-1]}]" if text.startswith("(") and text.endswith(")") else text
+    for written in (listed, listed.translate(str.maketrans("()", "[]")), f"[{text}]"):
         for loader in (_Loader, yaml.BaseLoader):  # the second leaves every word a string
-            with contextlib.suppress(yaml.YAMLError):
+            with contextlib.suppress(yaml.YAMLError, RecursionError):
                 value = yaml.load(written, loader)
                 yield text if isinstance(value, str) else value
     yield text
@@ -50,7 +52,7 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         data = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path} must be a readable YAML or JSON file, got {error}") from error
     if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
         raise InputError(f"{path} must map names to values, got {type(data).__name__}; write lines such as 'seed: 0'")

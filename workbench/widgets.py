@@ -6,6 +6,7 @@ In batch a figure is plain and its slider plotly's own: it needs no kernel and c
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -16,14 +17,12 @@ from IPython import get_ipython
 from workbench import figures
 from workbench.errors import InputError
 from workbench.figures import Figure
-from workbench.schema import Parameter, Schema
-
-_UNSET: Any = object()
+from workbench.schema import Parameter
 
 
 def is_live() -> bool:
     """Return whether a person sits at a kernel: a notebook's, and not a batch run's."""
-    return os.environ.get("WORKBENCH_BATCH", "") in {"", "0"} and hasattr(get_ipython(), "kernel")
+    return not os.environ.get("WORKBENCH_BATCH") and hasattr(get_ipython(), "kernel")
 
 
 class TextControl(ipywidgets.HBox):
@@ -31,8 +30,8 @@ class TextControl(ipywidgets.HBox):
 
     value = traitlets.Any()
 
-    def __init__(self, parameter: Parameter, value: Any, **look: Any) -> None:
-        self.parameter = parameter
+    def __init__(self, parameter: Parameter, **look: Any) -> None:
+        self.parameter, value = parameter, parameter.default
         self.text = ipywidgets.Text(value if isinstance(value, str) else repr(value), continuous_update=False, **look)
         self.refusal = ipywidgets.HTML()
         super().__init__([self.text, self.refusal])
@@ -47,37 +46,27 @@ class TextControl(ipywidgets.HBox):
             self.refusal.value = f'<span style="color:#B00020">{escape(str(error))}</span>'
 
 
-def control(parameter: Parameter, value: Any = _UNSET) -> ipywidgets.Widget:
+def control(parameter: Parameter) -> ipywidgets.Widget:
     """Make the control that fits a parameter's type; its ``value`` is always one that the parameter takes.
 
     Args:
-        parameter: A line of the parameters cell.
-        value: Where the control stands first; by default, the parameter's own.
+        parameter: A line of the parameters cell; the control stands at its default first.
 
     Returns:
         A slider for a number bounded on both sides, a checkbox, a drop-down list for ``Literal``, else a text.
-
-    Raises:
-        InputError: If the parameter does not take the value.
     """
-    value = parameter.check(parameter.default if value is _UNSET else value, "control")
-    wide = {"description_width": "initial"}
-    look: dict[str, Any] = {"description": parameter.name, "tooltip": parameter.help, "style": wide}
+    value, style = parameter.default, {"description_width": "initial"}
+    look: dict[str, Any] = {"description": parameter.name, "tooltip": parameter.help, "style": style}
     if parameter.kind is bool:
         return ipywidgets.Checkbox(value, **look)
     if get_origin(parameter.kind) is Literal:
         return ipywidgets.Dropdown(options=get_args(parameter.kind), value=value, **look)
-    if not (span := _slider(parameter, value)):
-        return TextControl(parameter, value, **look)
+    if not (span := _span(parameter)):
+        return TextControl(parameter, **look)
     look |= {"continuous_update": False, "layout": {"width": "28em"}}
     if isinstance(value, int):
         return ipywidgets.IntSlider(value, **span, **look)
     return ipywidgets.FloatSlider(value, readout_format=".4g", **span, **look)
-
-
-def controls(schema: Schema, **values: Any) -> dict[str, ipywidgets.Widget]:
-    """Return the controls of all parameters by name, those of ``values`` standing there and not at their default."""
-    return {p.name: control(p, values.get(p.name, _UNSET)) for p in schema.parameters}
 
 
 def explore(
@@ -99,7 +88,7 @@ def explore(
         points = sorted({value, *stops})
         prefix, views = f"{parameter.help or parameter.name}: ", [draw(point) for point in points]
         return figures.slider_figure(views, list(map(str, points)), prefix=prefix, active=points.index(value))
-    handle, widget = control(parameter, value), figures.live(draw(value))
+    handle, widget = control(replace(parameter, default=value)), figures.live(draw(value))
 
     def move(change: Any) -> None:
         figure = draw(change["new"])
@@ -113,15 +102,13 @@ def explore(
     return ipywidgets.VBox([handle, widget])
 
 
-def _slider(parameter: Parameter, value: Any) -> dict[str, Any]:
-    """Return the range of a slider that stops only where the parameter may; nothing where none can show the value."""
+def _span(parameter: Parameter) -> dict[str, Any]:
+    """Return the range of a slider that stops only where the parameter may; nothing where none shows the default."""
     kind, *notes = get_args(parameter.kind) if get_origin(parameter.kind) is Annotated else (parameter.kind,)
     ends = {name: getattr(note, name) for note in notes for name in ("ge", "gt", "le", "lt") if hasattr(note, name)}
     low, high = ends.get("ge", ends.get("gt")), ends.get("le", ends.get("lt"))
     if kind not in {int, float} or low is None or high is None or low >= high:
         return {}
-    if kind is int:
-        low, high = math.ceil(low), math.floor(high)
-    step = kind(1) if kind is int else 10.0 ** math.floor(math.log10((high - low) / 50))
+    step = 1 if kind is int else 10.0 ** math.floor(math.log10((high - low) / 50))
     low, high = kind(low) + step * ("gt" in ends), kind(high) - step * ("lt" in ends)
-    return {"min": low, "max": high, "step": step} if low <= value <= high else {}
+    return {"min": low, "max": high, "step": step} if low <= parameter.default <= high else {}

@@ -10,7 +10,6 @@ from annotated_types import Ge, Le
 
 from workbench import figures, statistics, widgets
 from workbench.dimension import Estimate, Runs
-from workbench.errors import is_number, require
 from workbench.figures.style import COLOURS, SYMBOLS, censored_symbol, errors, finish, log_axis, threshold_name
 from workbench.schema import Parameter
 
@@ -67,11 +66,7 @@ def accuracy_versus_dimension(
 
     Returns:
         A figure with `TRACES_PER_CURVE` traces per network, in the order of ``curves``.
-
-    Raises:
-        InputError: If there is no curve.
     """
-    require(len(curves) > 0, "curves", "must hold at least one curve", curves)
     every_dim = [d for curve in curves for d in curve["dims"]]
     span = (min(every_dim) / 1.15, max(every_dim) * 1.15)
     # The limits come from the runs alone, so that moving the threshold moves nothing else.
@@ -99,8 +94,7 @@ def explore_runs(
     *,
     fraction: float = 0.9,
     live: bool | None = None,
-    title: str = "Accuracy in a random subspace",
-    y_title: str = "Test accuracy (fraction of examples)",
+    **texts: str,
 ) -> go.Figure | ipywidgets.VBox:
     """Show finished runs with a slider for the threshold and a choice of network; nothing is trained.
 
@@ -109,22 +103,15 @@ def explore_runs(
             called at every move of the slider, so it should only recompute the estimates.
         fraction: Where the slider stands first, in (0, 1]; the view is then that of `accuracy_versus_dimension`.
         live: Whether to return widgets; None asks `widgets.is_live`.
-        title: Above the figure.
-        y_title: What was scored, with its unit.
+        texts: ``title`` and ``y_title`` of `accuracy_versus_dimension`.
 
     Returns:
         A box of controls and a FigureWidget, or a plain figure with plotly's own slider and menu.
-
-    Raises:
-        InputError: If ``fraction`` is outside (0, 1].
     """
-    require(is_number(fraction) and 0 < fraction <= 1, "fraction", "must be in (0, 1]", fraction, "0.9 is usual")
-    fraction = float(fraction)
-    help_text = "threshold as a fraction of the baseline"
-    threshold = Parameter("threshold", Annotated[float, Ge(min(0.3, fraction)), Le(1)], "float", fraction, help_text)
+    kind, words = Annotated[float, Ge(min(0.3, fraction)), Le(1)], "threshold as a fraction of the baseline"
     shown = widgets.explore(
-        lambda at: accuracy_versus_dimension(curves_at(at), title=title, y_title=y_title),
-        threshold,
+        lambda at: accuracy_versus_dimension(curves_at(at), **texts),
+        Parameter("threshold", kind, "float", fraction, words),
         fraction,
         STOPS,
         live=live,

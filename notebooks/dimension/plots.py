@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from workbench import statistics
-from workbench.errors import require
 from workbench.figures.style import (
     BLUE,
     COLOURS,
@@ -27,13 +26,13 @@ from workbench.figures.style import (
 )
 
 NAME_WIDTH = 1.6  # a name of about ten letters covers D to 1.6 D
+SOLVED_AT = 475.0  # steps, a mean return
+TOY_DIMENSION = 10  # at which theory says that the toy's loss vanishes
 
 
 def dimension_versus_parameters(
     table: Sequence[Mapping[str, Any]],
     published: Sequence[Mapping[str, Any]] = (),
-    *,
-    title: str = "Intrinsic dimension against number of parameters",
 ) -> go.Figure:
     """Draw intrinsic dimensions with intervals against D, beside published ones.
 
@@ -41,15 +40,10 @@ def dimension_versus_parameters(
         table: One row per network: the estimate's record with ``name``, ``D`` and ``group``, its legend entry; all at
             the same fraction.
         published: Rows ``name``, ``D``, ``value``, ``source``; drawn open and without interval, for none was printed.
-        title: Above the figure.
 
     Returns:
         A log-log figure with the line d = D, where nothing is saved.
-
-    Raises:
-        InputError: If the table is empty.
     """
-    require(len(table) > 0, "table", "must hold at least one row", table)
     sizes = [float(row["D"]) for row in [*table, *published]]
     values = [float(row["value"]) for row in [*table, *published]]
     ends = [float(row[key]) for row in table for key in ("low", "high") if row[key]]
@@ -87,43 +81,36 @@ def dimension_versus_parameters(
     note = f"Intrinsic dimension at {threshold_name(table[0])}; bars: 95 % intervals."
     note += "<br>Open: published, without an interval." if published else ""
     note += " Triangle: only a bound." if any(row["censored"] for row in table) else ""
-    return finish(figure, title, note)
+    return finish(figure, "Intrinsic dimension against number of parameters", note)
 
 
 def solved_fraction(
     dims: Sequence[int],
     returns: Sequence[Sequence[float]],
     *,
-    solved_at: float = 475.0,
-    at_least: int = 4,
-    untrained: Sequence[float] = (),
-    title: str = "CartPole in a random subspace",
+    at_least: int,
+    untrained: Sequence[float],
 ) -> go.Figure:
     """Draw every seed's test return at every d, and under it how many seeds solved the task.
 
     Args:
         dims: The tested d, shape ``(n_dims,)``.
         returns: Mean test return, shape ``(n_dims, n_seeds)``, in steps.
-        solved_at: Return that counts as solved.
         at_least: Number of seeds that the rule asks for.
         untrained: Return of each seed's untrained policy; drawn at d = 0.
-        title: Above the figure.
 
     Returns:
         A figure of two panels; the bars' intervals are Wilson's.
-
-    Raises:
-        InputError: If the shapes do not fit.
     """
-    table = _table("returns", returns, dims)
+    table = np.asarray(returns, dtype=float)
     n = table.shape[1]
-    counts = (table >= solved_at).sum(axis=1)
+    counts = (table >= SOLVED_AT).sum(axis=1)
     ends = np.array([statistics.wilson_interval(int(count), n) for count in counts])
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.6, 0.4])
     x = np.concatenate([np.zeros(len(untrained)), np.repeat(dims, n)])
     y = np.concatenate([np.asarray(untrained, dtype=float), table.ravel()])
     shift = 0.5 * np.concatenate([spread(len(untrained)), np.tile(spread(n), len(dims))])
-    solved = y >= solved_at
+    solved = y >= SOLVED_AT
     for chosen, name, colour, symbol in (
         (solved, "solved", BLUE, "circle"),
         (~solved, "not solved", VERMILION, "x-thin"),
@@ -133,7 +120,7 @@ def solved_fraction(
             marker={"color": colour, "symbol": symbol, "size": 8, "line": {"width": 2, "color": colour}},
             hovertemplate="d = %{customdata}<br>mean return %{y:.0f}<extra></extra>", row=1, col=1,
         )  # fmt: skip
-    figure.add_hline(y=solved_at, line={"color": INK, "dash": "dash", "width": 1.5}, row=1, col=1)
+    figure.add_hline(y=SOLVED_AT, line={"color": INK, "dash": "dash", "width": 1.5}, row=1, col=1)
     figure.add_bar(
         x=list(dims), y=counts / n, marker={"color": SKY}, showlegend=False, customdata=counts, row=2, col=1,
         error_y={"array": ends[:, 1] - counts / n, "arrayminus": counts / n - ends[:, 0], "color": INK},
@@ -142,38 +129,25 @@ def solved_fraction(
     figure.add_hline(y=at_least / n, line={"color": INK, "dash": "dash", "width": 1.5}, row=2, col=1)
     figure.update_yaxes(title="Mean test return (steps)", range=[-15, 525], row=1, col=1)
     figure.update_yaxes(title="Seeds solved", range=[-0.03, 1.05], tickformat=".0%", row=2, col=1)
-    figure.update_xaxes(range=[-0.6 if len(untrained) else min(dims) - 0.6, max(dims) + 0.6], **_ticks(dims))
-    x_title = "Subspace dimension d" + (" (0: the untrained policy)" if len(untrained) else "")
-    figure.update_xaxes(title=x_title, row=2, col=1)
-    note = f"Dashed: a mean return of {solved_at:g} counts as solved; {at_least} of {n} seeds are asked for.<br>"
-    return finish(figure, title, note + "Error bars: 95 % Wilson intervals.", height=620)
+    figure.update_xaxes(range=[-0.6, max(dims) + 0.6], **_ticks(dims))
+    figure.update_xaxes(title="Subspace dimension d (0: the untrained policy)", row=2, col=1)
+    note = f"Dashed: a mean return of {SOLVED_AT:g} counts as solved; {at_least} of {n} seeds are asked for.<br>"
+    return finish(figure, "CartPole in a random subspace", note + "Error bars: 95 % Wilson intervals.", height=620)
 
 
-def toy_residual(
-    dims: Sequence[int],
-    residuals: Sequence[Sequence[float]],
-    *,
-    exact: int = 10,
-    solved_below: float | None = None,
-    title: str = "The toy problem: ten constraints on 1,000 parameters",
-) -> go.Figure:
+def toy_residual(dims: Sequence[int], residuals: Sequence[Sequence[float]], *, solved_below: float) -> go.Figure:
     """Draw the loss that remains at the best point of each subspace, on a log scale.
 
     Args:
         dims: The tested d, shape ``(n_dims,)``.
         residuals: Loss at the best point, shape ``(n_dims, n_seeds)``; zeros are drawn at the smallest positive value
             or 1e-32.
-        exact: The dimension at which theory says that the loss vanishes.
-        solved_below: Loss under which a subspace counts as solved; None draws no line.
-        title: Above the figure.
+        solved_below: Loss under which a subspace counts as solved.
 
     Returns:
         A figure with one marker per seed and the median as a line.
-
-    Raises:
-        InputError: If the shapes do not fit.
     """
-    table = _table("residuals", residuals, dims)
+    table = np.asarray(residuals, dtype=float)
     floor = min(1e-32, float(table[table > 0].min(initial=1.0)))
     table = np.maximum(table, floor)
     x = np.repeat(dims, table.shape[1]) + 0.4 * np.tile(spread(table.shape[1]), len(dims))
@@ -185,29 +159,21 @@ def toy_residual(
         x=x, y=table.ravel(), mode="markers", name="one seed", marker={"color": BLUE, "size": 7, "opacity": 0.8},
         customdata=np.repeat(dims, table.shape[1]), hovertemplate="d = %{customdata}<br>loss %{y:.2g}<extra></extra>",
     )  # fmt: skip
-    figure.add_vline(x=exact - 0.5, line={"color": VERMILION, "dash": "dash", "width": 1.5})
+    figure.add_vline(x=TOY_DIMENSION - 0.5, line={"color": VERMILION, "dash": "dash", "width": 1.5})
     figure.add_annotation(
-        x=exact - 0.4, y=1, yref="paper", text=f"solvable from d = {exact}", showarrow=False, xanchor="left",
-        yanchor="top", font={"color": "#A84300"},
+        x=TOY_DIMENSION - 0.4, y=1, yref="paper", text=f"solvable from d = {TOY_DIMENSION}", showarrow=False,
+        xanchor="left", yanchor="top", font={"color": "#A84300"},
     )  # fmt: skip
-    if solved_below is not None:
-        figure.add_hline(y=solved_below, line={"color": INK, "dash": "dot", "width": 1.5})
-        # On a log axis an annotation's place is the exponent, a shape's is the value.
-        figure.add_annotation(
-            x=1, xref="paper", y=np.log10(solved_below), text="counts as solved below", showarrow=False,
-            xanchor="right", yanchor="top",
-        )  # fmt: skip
+    figure.add_hline(y=solved_below, line={"color": INK, "dash": "dot", "width": 1.5})
+    # On a log axis an annotation's place is the exponent, a shape's is the value.
+    figure.add_annotation(
+        x=1, xref="paper", y=np.log10(solved_below), text="counts as solved below", showarrow=False, xanchor="right",
+        yanchor="top",
+    )  # fmt: skip
     figure.update_xaxes(title="Subspace dimension d", range=[min(dims) - 0.6, max(dims) + 0.6], **_ticks(dims))
     figure.update_yaxes(title="Loss at the best point of the subspace", type="log", exponentformat="power")
-    return finish(figure, title, "Each marker is one random subspace; below about 1e-20 only rounding error is left.")
-
-
-def _table(name: str, values: Sequence[Sequence[float]], dims: Sequence[int]) -> NDArray[np.float64]:
-    """Return the values as an array with one row per d."""
-    table = np.asarray(values, dtype=float)
-    fits = table.ndim == 2 and len(table) == len(dims) and table.size > 0
-    require(fits, name, f"must have shape ({len(dims)}, n_seeds)", table.shape)
-    return table
+    note = "Each marker is one random subspace; below about 1e-20 only rounding error is left."
+    return finish(figure, "The toy problem: ten constraints on 1,000 parameters", note)
 
 
 def spread(n: int) -> NDArray[np.float64]:

@@ -5,7 +5,6 @@ import pytest
 from curves import TRACES_PER_CURVE, accuracy_curve, accuracy_versus_dimension
 
 from workbench.dimension import Runs, intrinsic_dim
-from workbench.errors import InputError
 
 
 def curve(name="MLP", **changes):
@@ -111,8 +110,3 @@ def test_moving_the_threshold_moves_no_axis():
     second = accuracy_versus_dimension([curve(threshold=0.5, value=30.0)])
     assert first.layout.xaxis == second.layout.xaxis
     assert first.layout.yaxis == second.layout.yaxis
-
-
-def test_no_curve_is_refused():
-    with pytest.raises(InputError, match="curves must hold at least one curve"):
-        accuracy_versus_dimension([])

@@ -2,8 +2,6 @@ import numpy as np
 import plots
 import pytest
 
-from workbench.errors import InputError
-
 
 def row(name, D, value, group="MLP", **changes):
     return {
@@ -59,16 +57,3 @@ def test_toy_residual_draws_exact_zeros():
 
 def test_seeds_do_not_hide_one_another():
     assert plots.spread(2).tolist() == [-0.25, 0.25]
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: plots.dimension_versus_parameters([]), "table must hold at least one row"),
-        (lambda: plots.solved_fraction([1, 2], [[1.0]]), r"returns must have shape \(2, n_seeds\)"),
-        (lambda: plots.toy_residual([1], [1.0]), r"residuals must have shape \(1, n_seeds\)"),
-    ],
-)
-def test_bad_numbers_are_refused(call, message):
-    with pytest.raises(InputError, match=message):
-        call()

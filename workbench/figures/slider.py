@@ -13,7 +13,7 @@ def slider_figure(
     """Join figures that differ in their data and title alone into one with a slider that needs no kernel.
 
     Args:
-        figures: Figures with the same number of traces.
+        figures: At least one, with the same number of traces.
         labels: One per figure, along the slider.
         prefix: Before the current label.
         active: Index of the figure shown first.
@@ -22,11 +22,8 @@ def slider_figure(
         A copy of ``figures[active]`` with one frame per figure.
 
     Raises:
-        InputError: If there is no figure, the numbers of labels or of traces differ, or ``active`` is out of range.
+        InputError: If the numbers of traces differ.
     """
-    require(len(figures) > 0, "figures", "must hold at least one figure", figures)
-    require(len(labels) == len(figures), "labels", f"must be {len(figures)}, one per figure", len(labels))
-    require(0 <= active < len(figures), "active", f"must be in 0..{len(figures) - 1}", active)
     sizes = {len(figure.data) for figure in figures}
     require(len(sizes) == 1, "figures", "must have the same number of traces", sorted(sizes))
     joined = go.Figure(figures[active])
@@ -65,5 +62,5 @@ def menu(figure: go.Figure) -> go.Figure:
 
 
 def live(figure: go.Figure) -> go.FigureWidget:
-    """Return a copy of the figure as a widget, whose traces and layout can be changed from the kernel."""
+    """Return a copy of the figure as a widget, which the kernel can change."""
     return go.FigureWidget(figure)

@@ -66,7 +66,7 @@ def lab(notebook: Path | None, *, port: int | None, browser: bool) -> None:
     try:
         server = LabApp.initialize_server([f"--{name}={value}" for name, value in settings.items()])
     except SystemExit as error:
-        raise ExecutorError("Jupyter must start, got what it says above; for a port that is taken try another") from error
+        raise ExecutorError("Jupyter must start, got what it says above; if a port is taken, try another") from error
     identity = server.identity_provider
     if (server.ip, server.sock, identity.token) != ("127.0.0.1", "", token) or not identity.auth_enabled:
         raise ExecutorError(
