@@ -1,17 +1,20 @@
-"""Kills a process before, amid and after every change it makes to its files, then looks at what is left.
+"""Kills a process before and amid every change it makes to its files, then looks at what is left.
 
-``python crash_points.py FOLDER [--break NAME] [--every N]`` prints JSON: how many changes there are, how many kills
-were tried, what was found wrong. A warm parent forks a process for each kill. Files are written through ``_pyio``,
-whose every write is an ``os.write`` that can be counted; a kill loses nothing that the kernel has, so flushes are
-counted and not waited for. ``--break`` spoils a safeguard: a check that then finds nothing checks nothing.
+``python crash_points.py FOLDER [--break NAME]`` prints JSON: how many changes there are, how many kills were tried,
+what was found wrong. A warm parent forks a process for each kill and goes on with what it left. Files are written
+through ``_pyio``, whose every opening and write is a call of ``os`` that can be counted; what a kill leaves after a
+change is what it leaves before the next. A kill loses nothing that the kernel has, so flushes are counted and not
+waited for. ``--break`` spoils a safeguard, up to the first thing wrong: a check that then finds nothing checks nothing.
 """
 
 import _pyio
 import argparse
 import builtins
 import contextlib
+import gc
 import io
 import json
+import math
 import os
 import shutil
 import signal
@@ -32,31 +35,17 @@ from workbench.sweeps import Sweep, job, read_trial, sweep
 from workbench.verdicts import read_report
 
 CALLS, TRIALS = "calls", range(3)
-CHANGES = (
-    "fsync",
-    "replace",
-    "rename",
-    "link",
-    "symlink",
-    "unlink",
-    "remove",
-    "mkdir",
-    "rmdir",
-    "truncate",
-    "ftruncate",
-)
-MOMENTS = ("before", "amid", "after")
+CHANGES = ("replace", "rename", "link", "symlink", "unlink", "remove", "mkdir", "rmdir", "truncate", "ftruncate")
+MAKES = os.O_CREAT | os.O_TRUNC
+real = {"write": os.write, "open": os.open}
 
 
 def square(x):
     """The trial; that it was computed shows in a file."""
-    descriptor = os.open(CALLS, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    descriptor = real["open"](CALLS, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     real["write"](descriptor, f"{x}\n".encode())
     os.close(descriptor)
     return {"x": x, "square": x * x}
-
-
-real = {"write": os.write}
 
 
 def cycle() -> dict:
@@ -98,23 +87,21 @@ class Killer:
 
     def step(self, name: str, change: Callable, half: Callable | None = None):
         self.names.append(name)
-        mine = len(self.names) == self.at
-        if mine and self.moment == "amid" and half:
-            half()
-        if mine and self.moment != "after":
+        if len(self.names) == self.at:
+            if self.moment == "amid" and half:
+                half()
             os.kill(os.getpid(), signal.SIGKILL)
-        try:
-            return change()
-        finally:
-            if mine:
-                os.kill(os.getpid(), signal.SIGKILL)
+        return change()
 
     def install(self) -> None:
         """Put itself between this process and the system."""
         io.open = builtins.open = _pyio.open
         os.sync = lambda: None
         for name in CHANGES:
-            setattr(os, name, self._counted(name, getattr(os, name) if name != "fsync" else lambda _: None))
+            setattr(os, name, self._counted(name, getattr(os, name)))
+        os.fsync = self._counted("fsync", lambda _: None)
+        makes = self._counted("open", real["open"])
+        os.open = lambda path, flags, *a, **more: (makes if flags & MAKES else real["open"])(path, flags, *a, **more)
         os.write = lambda fd, data: self.step(
             "write", lambda: real["write"](fd, data), lambda: real["write"](fd, bytes(data)[: len(data) // 2])
         )
@@ -143,9 +130,7 @@ def forked(folder: Path, work: Callable[[], object]) -> tuple[int, object]:
         return os.waitpid(child, 0)[1], json.loads(said or "null")
     os.chdir(folder)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            answer, code = work(), 0
+        answer, code = work(), 0
     except BaseException:
         answer, code = traceback.format_exc(), 1
     real["write"](writing, json.dumps(answer).encode())
@@ -200,7 +185,9 @@ def resume(counts: dict[str, int], expected: dict) -> None:
         assert all((path / "run.json").exists() for path in folder.glob("demo/*"))
 
 
-def attempts(start: Path, folder: Path, expected: dict, every: int, until: str) -> tuple[list[str], int, list[str]]:
+def attempts(
+    start: Path, folder: Path, expected: dict, patience: float, until: str
+) -> tuple[list[str], int, list[str]]:
     """Kill at every change on the way from a folder as it is; return changes, number of kills, what was wrong."""
 
     def fresh() -> Path:
@@ -212,21 +199,21 @@ def attempts(start: Path, folder: Path, expected: dict, every: int, until: str) 
     if status:
         return [], 0, [f"without a kill: {names}"]
     names = names[: names.index(until)] if until else names
-    n, wrong = 0, []
-    for at, name in list(enumerate(names, 1))[::every]:
-        for moment in MOMENTS:
-            if moment == "amid" and name != "write":
-                continue
-            n += 1
-            place = f"{moment} change {at} of {len(names)}, {name}"
-            status, said = forked(fresh(), lambda at=at, moment=moment: killed(at, moment))
-            if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
-                wrong.append(f"{place}: was not killed: {said}")
-                continue
-            status, said = forked(folder, lambda: resume(look(), expected))
-            if status:
-                wrong.append(f"{place}: {said}")
-    return names, n, wrong
+    points = [
+        (at, m) for at, name in enumerate(names, 1) for m in ("before", "amid") if m == "before" or name == "write"
+    ]
+    wrong: list[str] = []
+    for at, moment in points:
+        status, said = forked(fresh(), lambda at=at, moment=moment: killed(at, moment))
+        try:
+            assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, said
+            os.chdir(folder)
+            resume(look(), expected)
+        except Exception:
+            wrong.append(f"{moment} change {at} of {len(names)}, {names[at - 1]}: {traceback.format_exc()}")
+            if len(wrong) > patience:
+                break
+    return names, len(points), wrong
 
 
 def spoil(name: str) -> None:
@@ -241,7 +228,9 @@ def spoil(name: str) -> None:
         files.atomic = direct
     elif name == "order":  # a trial begun before the last one is kept
         writes, write = [], sweep.write_trial
-        sweep.write_trial = lambda *a: writes.append(a) or (len(writes) == len(TRIALS) and [write(*w) for w in writes])
+        sweep.write_trial = lambda *a: (
+            writes.append(a) or (len(writes) % len(TRIALS) == 0 and [write(*w) for w in writes])
+        )
     elif name == "reopen":
         Run.reopen = lambda self: self.record.update(Run.start(Path("runs"), "demo", {"a": 1}).record)
 
@@ -251,7 +240,6 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--break", dest="broken", default="")
-    parser.add_argument("--every", type=int, default=1, help="kill at every n-th change only")
     options = parser.parse_args()
     # Asking git, reading sources and importing torch takes longer than all the rest.
     records._commit = lambda: (None, None)
@@ -263,17 +251,22 @@ def main() -> None:
         path.mkdir(parents=True)
     os.chdir(warm)
     expected = cycle()  # also imports all that the forks need
+    resume(look(), expected)
+    gc.freeze()  # a fork that collects garbage copies all its pages
+    warnings.simplefilter("error")
     _, names = forked(halfway, lambda: killed(0, "before"))
     shutil.rmtree(halfway), halfway.mkdir()
     # After the second trial's file was put in place, and before the third's.
     place = [at for at, name in enumerate(names, 1) if name == "replace"][2]
-    forked(halfway, lambda: killed(place, "after"))
+    forked(halfway, lambda: killed(place + 1, "before"))
     spoil(options.broken)
     report = {}
     # Once a resumed run is done, all that follows is as in the first run.
     for start, until in ((empty, ""), (halfway, "sqlite SELECT")):
-        changes, n, wrong = attempts(start, folder / "now", expected, options.every, until)
+        changes, n, wrong = attempts(start, folder / "now", expected, 0 if options.broken else math.inf, until)
         report[start.name] = {"changes": len(changes), "kills": n, "wrong": wrong, "names": sorted(set(changes))}
+        if options.broken and wrong:
+            break
     print(json.dumps(report))
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,7 +105,7 @@ def compare(runs: RunNames, out: Out = Path("runs"), as_json: Json = False) -> N
         }
         return print_json({"runs": names, **about, **parts, "findings": told})
     parts["findings"] = {n: [f and f"{f.measured}, {f.verdict}" for f in r] for n, r in parts["findings"].items()}
-    rows: list[list[str | Text]] = [[name, *map(_text, row)] for name, row in about.items()]
+    rows: list[Sequence[str | Text]] = [[name, *map(_text, row)] for name, row in about.items()]
     for head, part in parts.items():
         if part:
             rows += [[], [Text(head, "bold")], *([name, *map(_text, row)] for name, row in part.items())]
