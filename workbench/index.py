@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import DataError
 from workbench.files import read_json
-from workbench.records import Run, all_runs
+from workbench.records import Run, all_runs, spelt
 from workbench.sweeps import read_trial
 from workbench.verdicts import read_report
 
@@ -35,7 +35,7 @@ def runs(out: str | Path = "runs", study: str | None = None) -> "DataFrame":
 
     Args:
         out: Folder of all runs.
-        study: Only this study's.
+        study: Only this study's, in any spelling.
 
     Returns:
         What each run was, its parameters as ``parameters.<name>``, each claim's measurement as ``results.<claim>``
@@ -48,7 +48,8 @@ def runs(out: str | Path = "runs", study: str | None = None) -> "DataFrame":
     for row in rows:
         folder = folders[f"{row['study']}/{row['run']}"]
         row |= {"folder": str(folder), "status": Run(folder, row).status}  # whether it still runs is in no file
-    return _table([row for row in rows if study in (None, row["study"])], (*_RUN, "folder"), "started")
+    wanted = [row for row in rows if study is None or spelt(row["study"]) == spelt(study)[-1:]]
+    return _table(wanted, (*_RUN, "folder"), "started")
 
 
 def trials(out: str | Path = "runs", function: str | None = None) -> "DataFrame":

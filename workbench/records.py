@@ -30,8 +30,7 @@ _HELD: set[Any] = set()  # the locks of this process: a Run that nobody refers t
 class Run:
     """A run's folder ``runs/<study>/<run id>``, which belongs to it alone, and what its ``run.json`` holds.
 
-    The process that owns a run holds ``lock`` in its folder. Ending in any way frees it, so whether a run still
-    lives is never a guess.
+    The process that owns a run holds ``lock`` in its folder; ending in any way frees it.
     """
 
     folder: Path
@@ -51,17 +50,7 @@ class Run:
 
     @classmethod
     def read(cls, folder: str | Path) -> "Run":
-        """Read the record of a run, older forms included; nothing in it is trusted.
-
-        Args:
-            folder: The run's folder.
-
-        Returns:
-            The run, not owned by this object.
-
-        Raises:
-            DataError: If the record is missing, truncated, a stranger's or of a newer schema.
-        """
+        """Read the record of a run, older forms included, or raise DataError; nothing in it is trusted."""
         folder = Path(folder).resolve()
         record = read_json(folder / "run.json")
         if problem := _problem(record, folder):
@@ -85,11 +74,7 @@ class Run:
         return "interrupted" if status == "running" else status
 
     def reopen(self) -> None:
-        """Own the run again for a further attempt; what the record said of the earlier one moves to ``attempts``.
-
-        Raises:
-            InputError: If the run is done, or its process still lives.
-        """
+        """Own a run that broke off, or raise InputError; what the record says of it so far moves to ``attempts``."""
         if not self.acquire(_PATIENCE_SECONDS):
             raise InputError(f"RUN must have ended, {self.folder.name} runs as process {self.record.get('pid')}; wait")
         try:
@@ -150,29 +135,23 @@ def all_runs(out: str | Path) -> Iterator[Path]:
         yield path.parent
 
 
+def spelt(text: str) -> list[str]:
+    """Return the parts of a name as they are compared: a person writes hyphens, either slash, ``.ipynb`` behind."""
+    return text.rstrip("/\\").removesuffix(".ipynb").replace("-", "_").replace("\\", "/").split("/")
+
+
 def find_run(out: str | Path, text: str) -> Run:
-    """Find a run by what a person writes.
-
-    Args:
-        out: Folder of all runs.
-        text: A path, a run id or the beginning of one, ``study/run``, or a study in any spelling: its newest run.
-
-    Returns:
-        The run.
-
-    Raises:
-        InputError: If none or more than one is meant.
-    """
+    """Find a run by its path, id, beginning of one, ``study/run`` or study (its newest), or raise InputError."""
     path = Path(text.removesuffix("run.json"))
     if (path / "run.json").is_file():
         return Run.read(path)
     folders = sorted(all_runs(out), key=lambda folder: folder.name)
-    *study, last = _spelt(text.removesuffix(".ipynb").rstrip("/\\")).replace("\\", "/").split("/")
-    among = [folder for folder in folders if not study or _spelt(folder.parent.name) == study[-1]]
+    *study, last = spelt(text)
+    among = [folder for folder in folders if not study or spelt(folder.parent.name) == study[-1:]]
     for found in (
-        [folder for folder in among if _spelt(folder.name) == last],
-        [folder for folder in folders if _spelt(folder.parent.name) == last][-1:],
-        [folder for folder in among if last and _spelt(folder.name).startswith(last)],
+        [folder for folder in among if spelt(folder.name) == [last]],
+        [folder for folder in folders if spelt(folder.parent.name) == [last]][-1:],
+        [folder for folder in among if last and spelt(folder.name)[0].startswith(last)],
     ):
         if len(found) == 1:
             return Run.read(found[0])
@@ -219,11 +198,6 @@ def _problem(record: Any, folder: Path) -> str:
     named = (record["study"], record["run"])
     # So that a name out of a record is always the name of a folder that is there.
     return "" if named == folder.parts[-2:] else f"the record of {'/'.join(named)}: put it into that folder"
-
-
-def _spelt(name: str) -> str:
-    """Return a name as it is compared: a person may write a hyphen or an underscore."""
-    return name.replace("-", "_")
 
 
 def _utc(form: str) -> str:

@@ -59,11 +59,11 @@ class Study:
         self._written = -math.inf
         self._started = time.monotonic()
         self._own: records.Run | None = None
-        given = os.environ.get("WORKBENCH_RUN_DIR")
-        if not given:  # somebody runs the notebook by hand
+        self.run_dir = Path(os.environ.get("WORKBENCH_RUN_DIR", ""))
+        if not self.run_dir.name:  # somebody runs the notebook by hand
             self._own = records.Run.start(records.project_folder() / "runs", name, self.parameters)
+            self.run_dir = self._own.folder
             weakref.finalize(self, self._own.release)  # its cell was run again: this run goes on no more
-        self.run_dir = self._own.folder if self._own else Path(str(given))
 
     @property
     def runs_dir(self) -> Path:

@@ -82,18 +82,8 @@ def choose(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
 
 
 def remove(rows: Sequence[Row], out: Path) -> int:
-    """Remove what these rows hold, a run that somebody goes on with excepted.
-
-    Args:
-        rows: Of ``cache_rows``.
-        out: Folder of all runs.
-
-    Returns:
-        How many files and folders went.
-
-    Raises:
-        InputError: If trials are named while a run lives: it may be about to use them.
-    """
+    """Remove what these rows hold, or raise InputError; return how many files and folders went."""
+    # A run that lives may be about to use them.
     living = [run.folder.name for run in _runs(out) if run.status == "running"]
     if living and any(row.name not in {"interrupted", "leftovers"} for row in rows):
         raise InputError(f"trials must not be removed while {', '.join(living)} runs; wait until it ends")

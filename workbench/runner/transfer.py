@@ -47,18 +47,7 @@ class Taken:
 
 
 def export_run(run: Run, target: Path) -> int:
-    """Write a run and its trials to one file, whole or not at all.
-
-    Args:
-        run: One that has ended.
-        target: The file, ``.zip``.
-
-    Returns:
-        How many of the run's trials are in it.
-
-    Raises:
-        InputError: If the run still lives, or the file is named otherwise.
-    """
+    """Write a run that has ended and its trials to one ``.zip``, or raise InputError; return the number of trials."""
     require(target.suffix == ".zip", "FILE", "must end in .zip", str(target))
     require(run.status != "running", "RUN", "must have ended", run.folder.name, "wait for it")
     out = run.folder.parents[1]
@@ -186,7 +175,7 @@ def _settle(stage: Path, out: Path, trials: list[Path], runs: list[Path], manife
     places = {path: out / path.relative_to(stage) for path in (*trials, *runs)}
     new = {path: target for path, target in places.items() if not target.exists()}
     for path in places.keys() - new.keys():
-        same = (_is_same_trial if path in trials else _is_same_run)(path, places[path])
+        same = _is_same(path, places[path])
         problem = "must not differ from what is there already"
         require(same, "FILE", problem, str(path.relative_to(stage)), "keep one of the two elsewhere")
     _move(new)
@@ -218,13 +207,10 @@ def _move(places: Mapping[Path, Path]) -> None:
         done.append(source)
 
 
-def _is_same_trial(path: Path, other: Path) -> bool:
-    """Tell whether two computations of a trial gave the same."""
-    first, second = read_trial(path) or {}, read_trial(other) or {}
-    return first | _OF_ONE_COMPUTATION == second | _OF_ONE_COMPUTATION
-
-
-def _is_same_run(folder: Path, other: Path) -> bool:
-    """Tell whether all that came of a run is there already, byte for byte."""
-    names = [path.relative_to(folder) for path in _files_of(folder)]
-    return all((other / name).is_file() and filecmp.cmp(folder / name, other / name, shallow=False) for name in names)
+def _is_same(path: Path, other: Path) -> bool:
+    """Tell whether what came is there already: all of a run byte for byte, a trial with what it gave."""
+    if path.is_dir():
+        names = [file.relative_to(path) for file in _files_of(path)]
+        return all((other / n).is_file() and filecmp.cmp(path / n, other / n, shallow=False) for n in names)
+    first, second = ((read_trial(file) or {}) | _OF_ONE_COMPUTATION for file in (path, other))
+    return first == second

@@ -41,13 +41,11 @@ def list_runs(
     from workbench import index
 
     with warnings.catch_warnings(action="always", category=UserWarning, record=True) as said:
-        table: Any = index.runs(out)
+        table = index.runs(out, study)
     for warning in said:
         complain("warning", warning.message)
-    if study:
-        name = study.removesuffix(".ipynb").replace("-", "_").rpartition("/")[2]
-        table = table[table["study"].str.replace("-", "_") == name]
-        require(len(table) > 0, "STUDY", f"must have runs in {out}", study, "`workbench runs` shows what there is")
+    has = len(table) > 0 or study is None
+    require(has, "STUDY", f"must have runs in {out}", study, "`workbench runs` shows what there is")
     if csv:
         write_csv(csv, table)
         say(f"{len(table)} rows in {csv}")
