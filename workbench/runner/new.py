@@ -14,7 +14,7 @@ _SUFFIXES = (".py", ".yml", ".ipynb")  # the notebook last: a study is there onc
 
 
 def new_study(name: str) -> Path:
-    """Copy the template under a new name.
+    """Copy the template, this project's before the package's own, under a new name.
 
     Args:
         name: ``name`` or ``family/name``; dashes count as underscores.
@@ -23,14 +23,13 @@ def new_study(name: str) -> Path:
         The notebook, in ``notebooks/`` of the project, or in the working directory where the project has none.
 
     Raises:
-        InputError: If the name is no module's name, already taken or that of an installed module, or if there is no
-            template.
+        InputError: If the name is no module's name or already one, or if there is no template.
     """
-    *family, stem = name.replace("-", "_").split("/")
-    for part in (*family, stem):
-        rule = "must be made of small letters, digits and underscores, and start with a letter"
-        require(re.fullmatch("[a-z][a-z0-9_]*", part) is not None, "NAME", rule, name, "write family/name or name")
-    require(len(family) < 2, "NAME", "must have one family at most", name, "write family/name or name")
+    spelt = name.replace("-", "_")
+    fits = re.fullmatch("([a-z][a-z0-9_]*/)?[a-z][a-z0-9_]*", spelt) is not None
+    rule = "must be made of small letters, digits and underscores, each part starting with a letter"
+    require(fits, "NAME", rule, name, "write name or family/name")
+    *family, stem = spelt.split("/")
     taken = next((path for path in studies() if path.stem == stem), None)
     require(taken is None, "NAME", "must be new", name, f"{taken} has it, and runs are kept under a study's name")
     # The notebook imports its module by this name, ahead of everything installed.
@@ -44,19 +43,13 @@ def new_study(name: str) -> Path:
     targets = [folder / f"{stem}{suffix}" for suffix in _SUFFIXES]
     there = next((path for path in targets if path.exists() or path.is_symlink()), None)
     require(there is None, "NAME", "must be new", name, f"{there} exists")
-    for path, source in zip(targets, _template(), strict=True):
-        text = source.read_text(encoding="utf-8").replace("_template", stem)
+    root = next((root for root in roots() if (root / "_template.ipynb").is_file()), None)
+    if root is None:
+        raise InputError(
+            "the template must stand in notebooks/, got none there; it comes with a clone of the repository, so work "
+            "in one or install the package from one with pip install -e"
+        )
+    for path in targets:
+        text = (root / f"_template{path.suffix}").read_text(encoding="utf-8").replace("_template", stem)
         write_text(path, text.replace("# Template:", f"# {stem.replace('_', ' ').capitalize()}:"))
     return targets[-1]
-
-
-def _template() -> list[Path]:
-    """Return the template's files, this project's before the package's own; raise InputError where there are none."""
-    for root in roots():
-        files = [root / f"_template{suffix}" for suffix in _SUFFIXES]
-        if all(path.is_file() for path in files):
-            return files
-    raise InputError(
-        "the template must stand in notebooks/, got none there; it comes with a clone of the repository, so work in "
-        "one or install the package from one with pip install -e"
-    )

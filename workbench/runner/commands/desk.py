@@ -1,7 +1,7 @@
 """``workbench new``, ``lab`` and ``doctor``: a study of one's own, a place to work, what is wrong with it."""
 
+import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -19,14 +19,11 @@ def new(
 
     Example: [bold]workbench new pruning/my-question[/bold]
     """
-    import os
-
     from workbench.runner.new import new_study
     from workbench.runner.studies import studies
 
     made = new_study(name)
-    known = made.absolute() in {path.absolute() for path in studies()}
-    named = made.stem.replace("_", "-") if known else os.path.relpath(made)
+    named = made.stem.replace("_", "-") if made in studies() else os.path.relpath(made)
     beside = os.path.relpath(made.with_suffix(""))
     say(
         f"{beside}.ipynb  the study: question, prediction, run, verdict",
@@ -38,9 +35,7 @@ def new(
 
 @app.command()
 def lab(
-    study: Annotated[
-        str | None, typer.Argument(help="Opened first: a study or a notebook.", autocompletion=complete_study)
-    ] = None,
+    study: Annotated[str | None, typer.Argument(help="Opened first.", autocompletion=complete_study)] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: 8888 or the next that is free.")] = None,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
@@ -68,9 +63,9 @@ def doctor(
 
     rows = list(examine(out, quick=quick))
     if as_json:
-        print_json([asdict(row) for row in rows])
+        print_json([vars(row) for row in rows])
     else:
         colours = {OK: "green", WARNING: "yellow", PROBLEM: "bold red"}
         heads = ["check", "state", "found", "remedy"]
-        print_table(heads, ((r.check, Text(r.state, colours[r.state]), r.found, r.remedy) for r in rows))
+        print_table(heads, [(row.check, Text(row.state, colours[row.state]), row.found, row.remedy) for row in rows])
     sys.exit(STORAGE if any(row.state == PROBLEM for row in rows) else 0)
