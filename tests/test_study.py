@@ -195,7 +195,9 @@ def test_bad_names(make):
         pass
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": 2}', '{"schema": 1, "findings": [{"verdict": "x"}]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[" * 100_000, "{}", "[]", '{"schema": 2}', '{"schema": 1, "findings": [{"verdict": "x"}]}']
+)
 def test_a_stranger_record_is_refused(tmp_path, text):
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(DataError, match=r"results\.json must hold results of schema 1"):
@@ -218,3 +220,5 @@ def test_measured_text():
         Finding(claim, 19754.0, (9999.5, 123456.0), 3, "", "holds", "").measured == "19,754 [10,000, 123,456] (n = 3)"
     )
     assert Finding(claim, -math.inf, (-math.inf, 10.0), 3, "d", "holds", "").measured == "< 10 d (n = 3)"
+    assert Finding(claim, 1.2, (math.nan, math.nan), 1, "d", "holds", "").measured == "1.2 d (n = 1, no spread)"
+    assert Finding(claim, math.inf, None, 5, "d", "fails", "").measured == "∞ d (n = 5)"

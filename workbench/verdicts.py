@@ -6,13 +6,10 @@ import math
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from workbench import records
 from workbench.errors import DataError, require_choice
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 # Okabe and Ito's blue and vermilion, told apart in every common colour blindness; the word stands there anyway.
 COLOURS = {"holds": "#0072B2", "fails": "#D55E00", "inconclusive": "#6A4C93", "illustration": "#5F5F5F"}
@@ -44,26 +41,24 @@ class Finding:
 
     def __str__(self) -> str:
         """Return the verdict and what it rests on, a line each."""
-        detail = f"; {self.detail}" if self.detail else ""
-        return (
-            f"{self.verdict.upper()}  {self.claim.sentence}\n  rule      {self.claim.rule}\n"
-            f"  measured  {self.measured}{detail}\n  paper     {self.claim.paper}"
-        )
+        measured = "; ".join(filter(None, (self.measured, self.detail)))
+        lines = (f"rule      {self.claim.rule}", f"measured  {measured}", f"paper     {self.claim.paper}")
+        return "\n  ".join((f"{self.verdict.upper()}  {self.claim.sentence}", *lines))
 
     @property
     def measured(self) -> str:
         """Value, unit, interval and n as one line of text."""
         if self.value is None:
             return "no value"
-        unit = f" {self.unit}" if self.unit else ""
-        interval = ""
-        if self.interval:
-            low, high = self.interval
-            if math.isinf(self.value):
-                bound = f"> {_number(low)}" if self.value > 0 else f"< {_number(high)}"
-                return f"{bound}{unit} (n = {self.n})"
-            interval = f" [{_number(low)}, {_number(high)}]".replace("inf", "∞")
-        return f"{_number(self.value)}{unit}{interval} (n = {self.n})"
+        value, interval, n = _number(self.value), "", f"(n = {self.n})"
+        low, high = self.interval or (0.0, 0.0)
+        if math.isnan(low) or math.isnan(high):
+            n = f"(n = {self.n}, no spread)"
+        elif self.interval and math.isinf(self.value):
+            value = f"> {_number(low)}" if self.value > 0 else f"< {_number(high)}"
+        elif self.interval:
+            interval = f"[{_number(low)}, {_number(high)}]"
+        return " ".join(filter(None, (value, self.unit, interval, n)))
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ class Report:
     def _repr_html_(self) -> str:
         """Return the verdict table; whatever came from outside is escaped."""
         rows = [_row(f.claim, f.measured, f.detail, f.verdict) for f in self.findings]
-        rows += [_row(claim, "not judged in this run", "", "") for claim in self.unjudged]
+        rows += [_row(claim, "not judged in this run") for claim in self.unjudged]
         return (
             '<table class="verdicts" style="border-collapse:collapse;width:100%;text-align:left">'
             "<thead><tr><th>Claim</th><th>Rule, fixed in advance</th><th>Measured</th><th>Verdict</th></tr></thead>"
@@ -101,7 +96,7 @@ def judge_interval(
 
     Args:
         value: The measurement; ``None`` or nan decide nothing.
-        interval: Its interval; ``None`` decides nothing.
+        interval: Its interval; ``None`` or an end that is nan decide nothing.
         low: Smallest value at which the claim holds; ``None`` for no such end.
         high: Largest one.
 
@@ -151,11 +146,11 @@ def read_report(path: str | Path) -> Report:
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
         require_choice("schema", str(data["schema"]), (str(records.SCHEMA),))
-        report = _reader().validate_python(data)
+        report: Report = _reader().validate_python(data)
         for finding in report.findings:
             require_choice("verdict", finding.verdict, VERDICTS)
         return report
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path} must hold results of schema {records.SCHEMA}, got {type(error).__name__}: {error}; "
             "run the study again"
@@ -163,7 +158,7 @@ def read_report(path: str | Path) -> Report:
 
 
 @functools.cache
-def _reader() -> "TypeAdapter[Report]":
+def _reader() -> Any:
     """Return what checks a report; making it costs more than using it."""
     from pydantic import TypeAdapter  # here, for the sake of studies, which only write
 
@@ -172,18 +167,19 @@ def _reader() -> "TypeAdapter[Report]":
 
 def _number(value: float) -> str:
     """Return four digits, or all of a large whole part: 19,754 and not 1.975e+04."""
-    return f"{value:,.0f}" if 9999.5 <= abs(value) < 1e9 else f"{value:.4g}"
+    text = f"{value:,.0f}" if 9999.5 <= abs(value) < 1e9 else f"{value:.4g}"
+    return text.replace("inf", "∞")
 
 
-def _row(claim: Claim, measured: str, detail: str, verdict: str) -> str:
+def _row(claim: Claim, measured: str, detail: str = "", verdict: str = "") -> str:
     """Return a table row; a failure is as large as a success."""
     small = '<br><span style="font-size:85%;opacity:.75">{}</span>'
     badge = "display:inline-block;padding:.2em .5em;border-radius:.3em;color:#fff;font-size:1.3em;font-weight:700"
-    cells = [
+    cells = (
         escape(claim.sentence) + small.format(escape(claim.paper)),
         escape(claim.rule),
         f"<b>{escape(measured)}</b>" + small.format(escape(detail)),
         f'<span style="{badge};background:{COLOURS[verdict]}">{verdict}</span>' if verdict else "",
-    ]
+    )
     style = "padding:.6em .8em .6em 0;vertical-align:top;border-top:1px solid #bbb;text-align:left"
     return "<tr>" + "".join(f'<td style="{style}">{cell}</td>' for cell in cells) + "</tr>"

@@ -102,7 +102,7 @@ def judge(
     middle, n = measured[settings.middle], len(settings.seeds)
     at_90 = {"fraction 0.9": settings.fraction == 0.9}
     asked = at_90 | {"2 x 200 units": middle.arm.network == "mlp-200"}
-    detail = f"{middle.arm.network}; at accuracy 0.9: {middle.absolute}"
+    detail = f"{middle.arm.network}: {middle.local}; at accuracy 0.9: {middle.absolute}"
     _interval(study, "mnist", *middle.finding, (375, 1500), asked, n, "dimensions", detail)
 
     across = [measured[arm] for arm in settings.main[:-1]]

@@ -150,10 +150,10 @@ def test_a_page_of_a_run_whose_process_is_gone_is_written_again(tmp_path, build)
     (run.folder / "run.json").write_text(json.dumps(run.record | {"status": "running"}))
     build()
     (page,) = (tmp_path / "site" / "pages").glob("*/*.html")
-    assert ": interrupted<" in page.read_text()
+    assert ": interrupted, " in page.read_text()
     page.write_text("as it was when it ran")
     build()
-    assert ": interrupted<" in page.read_text()
+    assert ": interrupted, " in page.read_text()
 
 
 def test_a_large_page_is_owned_up_to(tmp_path, build):

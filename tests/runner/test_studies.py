@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from workbench.runner import studies
+from workbench.files import write_json
+from workbench.runner import cli, studies
 from workbench.verdicts import Claim
 
 BESIDE = """
@@ -33,14 +35,23 @@ def test_claims_are_read_from_cells_and_the_file_beside(notebook, tmp_path, monk
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("call", ["Claim()", "Claim(*all)", "Claim(**all)", "Claim('a', 1, None, x.y, z, more=2)", "("])
+@pytest.mark.parametrize(
+    "call", ["Claim()", "Claim({[]: 1})", "Claim(*all)", "Claim(**all)", "Claim('a', 1, None, x.y, z, more=2)", "("]
+)
 def test_claims_that_are_not_written_down_do_no_harm(notebook, call):
     assert all(isinstance(claim.rule, str) for claim in studies.claims(notebook(call)))
 
 
 @pytest.mark.parametrize(
     ("text", "minutes"),
-    [("About 3 minutes on 2 cores", 3), ("90 seconds.", 1.5), ("1.5 hours", 90), ("Soon.", None), ("", None)],
+    [
+        ("About 3 minutes on 2 cores", 3),
+        ("90 seconds.", 1.5),
+        (".5 hours", 30),
+        ("Version 1.2.3 minutes", 2.3),
+        ("Soon.", None),
+        ("", None),
+    ],
 )
 def test_minutes(notebook, text, minutes):
     book = notebook("pass")
@@ -69,3 +80,18 @@ def test_a_study_in_any_spelling(notebook, tmp_path, monkeypatch, spelling):
     monkeypatch.chdir(tmp_path)
     assert studies.find(spelling.replace("/", os.sep)) == book
     assert studies.find(str(Path(spelling).with_suffix(""))) == book
+
+
+def test_newest_verdicts_are_those_of_the_newest_run_that_has_any(tmp_path):
+    claim = {"claim": {"name": "toy"}, "verdict": "holds"}
+    for name, found in (("1", [claim]), ("2", []), ("3", [3]), ("4", 5)):
+        write_json(tmp_path / "demo" / name / "results.json", {"findings": found})
+    (tmp_path / "demo" / "4" / "results.json").write_text("{")
+    assert studies.last_verdicts(tmp_path, "demo") == {"toy": "holds"}
+    assert studies.last_verdicts(tmp_path, "other") == {}
+
+
+def test_show_says_how_to_run_what_was_meant(notebook):
+    book = notebook("pass", name="a b")
+    said = CliRunner().invoke(cli.app, ["show", str(book)]).stdout
+    assert said.endswith(f"workbench run '{book}' --profile laptop -p name=value\n")

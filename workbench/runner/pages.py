@@ -109,7 +109,8 @@ def _header(record: dict[str, Any]) -> str:
     origin = {name: record.get(name) for name in _ORIGIN} | (versions if isinstance(versions, dict) else {})
     trace = record["error"].get("traceback") if failure else None
     facts = {"Traceback": trace, "Parameters": record["parameters"], "Environment": origin}
-    study, run, status = (html.escape(record[name]) for name in ("study", "run", "status"))
+    profile = f", profile {record['profile']}" if record.get("profile") else ""
+    study, run, status = map(html.escape, (record["study"], record["run"], record["status"] + profile))
     return (
         f'<h1>{study}</h1><p class="status">Run {run}: {status}</p>'
         + (f'<p class="error">{html.escape(failure)}</p>' if failure else "")

@@ -90,15 +90,16 @@ def _cells(*cells: str) -> str:
 
 def _rows(study: str, lines: list[_Line]) -> str:
     """Return a claim's row and, folded, those of its other runs."""
-    claim = lines[0][0]
-    row = _cells(*map(escape, (study.replace("_", "-"), claim.paper, claim.sentence, claim.rule)), *_outcome(*lines[0][1:]))
-    if not lines[1:]:
+    (claim, first, speaker), *others = lines
+    words = (study.replace("_", "-"), claim.paper, claim.sentence, claim.rule)
+    row = _cells(*map(escape, words), *_outcome(first, speaker))
+    if not others:
         return row
     folded = "".join(
         _cells("same rule" if other.rule == claim.rule else escape(other.rule), *_outcome(finding, entry))
-        for other, finding, entry in lines[1:]
+        for other, finding, entry in others
     )
-    fold = f"<details><summary>other runs: {len(lines) - 1}</summary><table>{folded}</table></details>"
+    fold = f"<details><summary>other runs: {len(others)}</summary><table>{folded}</table></details>"
     return f'{row}<tr class="others"><td colspan="{len(_CLAIMS)}">{fold}</td></tr>'
 
 

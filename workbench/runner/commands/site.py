@@ -26,7 +26,7 @@ def report(
 
     def warn(what: str) -> None:
         warned.append(what)
-        complain("left out", what)
+        complain("warning", what)
 
     index = build_site(out, site or out / "site", warn)
     return print_json({"index": index.absolute(), "warnings": warned}) if as_json else say(f"site  {index}")

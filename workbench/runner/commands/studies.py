@@ -1,5 +1,6 @@
 """``workbench list`` and ``show``: what there is to run."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +32,16 @@ def list_studies(out: Out = Path("runs"), as_json: Json = False) -> None:
         })
     if as_json:
         return print_json(rows)
-    print_table(
-        ("study", "question", "papers", "claims and newest verdicts", "minutes"),
-        [
-            (
-                row["study"],
-                row["question"],
-                ", ".join(row["papers"]),
-                _said(row["claims"], row["verdicts"]),
-                "" if row["minutes"] is None else f"{row['minutes']:.2g}",
-            )
-            for row in rows
-        ],
-    )
+    print_table(("study", "question", "papers", "claims and newest verdicts", "minutes"), map(_cells, rows))
 
 
-def _said(claims: list[dict[str, Any]], verdicts: dict[str, str]) -> str:
-    """Return how many claims there are, and of each its name and what the newest run said."""
-    names = list(dict.fromkeys([*(claim["name"] for claim in claims), *verdicts]))
-    said = ", ".join(f"{name} {verdicts.get(name, '')}".strip() for name in names)
-    return f"{len(names)}: {said}" if names else ""
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """Return a study as a row of the table; claims that only a run knows, built by its code, are among them."""
+    verdicts = dict.fromkeys((claim["name"] for claim in row["claims"]), "") | row["verdicts"]
+    said = ", ".join(" ".join(filter(None, pair)) for pair in verdicts.items())
+    minutes = "" if row["minutes"] is None else f"{row['minutes']:.2g}"
+    claims = f"{len(verdicts)}: {said}" if verdicts else ""
+    return row["study"], row["question"], ", ".join(row["papers"]), claims, minutes
 
 
 @app.command()
@@ -65,8 +56,7 @@ def show(study: Study, as_json: Json = False) -> None:
     notebook = studies.find(study)
     schema = read_schema(notebook)
     profiles, about, claims = studies.profiles(schema), studies.describe(notebook), studies.claims(notebook)
-    known = notebook in [path.absolute() for path in studies.studies()]
-    command = f"workbench run {notebook.stem.replace('_', '-') if known else study}"
+    command = f"workbench run {shlex.quote(study)}"
     if as_json:
         rows = [{"name": p.name, "type": p.source, "default": p.default, "help": p.help} for p in schema.parameters]
         found = {"claims": [vars(claim) for claim in claims], "parameters": rows, "profiles": profiles}
@@ -78,5 +68,5 @@ def show(study: Study, as_json: Json = False) -> None:
     say("")
     for p in schema.parameters:
         others = [f"    {name}: {values[p.name]!r}" for name, values in profiles.items() if p.name in values]
-        say(f"{p.name}: {p.source} = {p.default!r}", *filter(None, [f"    {p.help}" if p.help else ""]), *others)
+        say(f"{p.name}: {p.source} = {p.default!r}", *([f"    {p.help}"] if p.help else []), *others)
     say("", f"{command} --profile {'|'.join(profiles)} -p name=value")
