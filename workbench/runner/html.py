@@ -1,8 +1,7 @@
 """The frame of every page we write and what of others' HTML it lets in.
 
-A notebook, its results and its parameters may come from a stranger. Values are escaped; HTML keeps what formats text,
-tables and embedded pictures and loses the rest; and a page's policy refuses every request and every script that does
-not carry the page's own random number. (Hashes would do for scripts inside the page, not for one beside it on disk.)
+All of it may come from a stranger. Values are escaped; HTML keeps what formats text, tables and embedded pictures;
+and a page's policy refuses every request and every script that does not carry the page's own random number.
 """
 
 import html
@@ -49,14 +48,9 @@ def frame(title: str, style: str, body: str, scripts: str = "", nonce: str = "")
 def clean(text: str) -> str:
     """Return HTML without anything that runs, asks the network, leads elsewhere by itself or takes input."""
     text = re.sub(r"(?is)<(script|style)\b.*?</\1\s*>", "", text)  # else their content would stand there as text
-    cleaner = bleach.Cleaner(
-        tags=set(_TAGS.split()),
-        attributes=_is_harmless,
-        protocols={"http", "https", "mailto", "data"},
-        strip=True,
-        css_sanitizer=CSSSanitizer(ALLOWED_CSS_PROPERTIES | set(_PROPERTIES.split())),
-    )
-    return str(cleaner.clean(text))
+    styles = CSSSanitizer(ALLOWED_CSS_PROPERTIES | set(_PROPERTIES.split()))
+    schemes = {"http", "https", "mailto", "data"}
+    return str(bleach.clean(text, set(_TAGS.split()), _is_harmless, schemes, strip=True, css_sanitizer=styles))
 
 
 def _is_harmless(tag: str, name: str, value: str) -> bool:

@@ -41,25 +41,19 @@ _Line = tuple[Claim, Finding | None, Shown | None]  # nothing where that run, or
 
 
 def replication_table(shown: Iterable[Shown], known: Mapping[str, Iterable[Claim]]) -> str:
-    """Return the page of all claims.
+    """Return the page of all claims, those of ``known`` (by study) that no run reached included.
 
-    Args:
-        shown: The runs, in any order.
-        known: Study -> its claims, those without a run included.
-
-    Returns:
-        HTML; which of the runs that reached a claim stands first does not depend on what they said.
+    Which of the runs that reached a claim stands first does not depend on what they said.
     """
     newest = sorted(shown, key=lambda entry: (entry.record["started"], entry.record["run"]), reverse=True)
-    claims: dict[tuple[str, str], list[_Line]] = {}
-    others = []
+    claims, others = dict[tuple[str, str], list[_Line]](), list[Shown]()
     for entry in sorted(newest, key=lambda entry: entry.record.get("profile") == "smoke"):
         if not entry.report or entry.record["status"] != "done":
             others.append(entry)
             continue
-        lines = [(finding.claim, finding) for finding in entry.report.findings]
-        for claim, finding in [*lines, *((claim, None) for claim in entry.report.unjudged)]:
-            claims.setdefault((entry.record["study"], claim.name), []).append((claim, finding, entry))
+        lines: list[_Line] = [(finding.claim, finding, entry) for finding in entry.report.findings]
+        for line in lines + [(claim, None, entry) for claim in entry.report.unjudged]:
+            claims.setdefault((entry.record["study"], line[0].name), []).append(line)
     for study, its_claims in known.items():
         for claim in its_claims:
             claims.setdefault((study, claim.name), [(claim, None, None)])

@@ -25,15 +25,9 @@ _HOME = '<p><a href="../../index.html">Replication table</a></p>'
 
 
 def build_site(out: Path, site: Path, warn: Callable[[str], None]) -> Path:
-    """Write the site of all runs; pages that are newer than what they show stay as they are.
+    """Return the ``index.html`` of the site of all runs in ``out``, written into the folder ``site``.
 
-    Args:
-        out: Folder of all runs.
-        site: Folder of the site.
-        warn: Called with what is left out or larger than it should be.
-
-    Returns:
-        The site's ``index.html``.
+    Pages that are newer than what they show stay as they are. ``warn`` hears what is left out, or too large.
     """
     shown = [entry for folder in all_runs(out) if (entry := _show(folder, site, warn))]
     with warnings.catch_warnings(action="ignore"):  # files that cannot be read have been named
