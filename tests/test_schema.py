@@ -216,7 +216,10 @@ def test_cells_that_are_refused(tmp_path, cell, message):
         read_schema(notebook(tmp_path, cell))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cells": 3}', '{"cells": [3]}', "[" * 9999])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{"source": 3}]}', '{"cells": ' + "[" * 99_999],
+)
 def test_not_a_notebook(tmp_path, text):
     path = tmp_path / "x.ipynb"
     path.write_text(text)

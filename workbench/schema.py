@@ -37,13 +37,12 @@ class Parameter:
     def check(self, value: Any, origin: str) -> Any:
         """Return a value as plain Python, or raise InputError; strictly: ``True`` is no integer, ``"1"`` no number."""
         import pydantic  # here, because `list` does without and has no time for it
-        import pydantic_core
 
         config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
         try:
             # Through JSON: strict checks then take a list for a tuple, which no file could otherwise write.
             return pydantic.TypeAdapter(self.kind, config=config).validate_json(json.dumps(value))
-        except (pydantic.ValidationError, pydantic_core.SchemaError, TypeError) as error:
+        except Exception as error:  # pydantic's own, for a value or for a type that cannot be
             why = " or ".join(dict.fromkeys(fault["msg"].lower() for fault in _faults(error))) or str(error)
             raise InputError(f"{origin}: {self.name} must be {self.source}, got {value!r}; {why}") from error
 
@@ -120,20 +119,19 @@ def read_schema(notebook: Path) -> Schema:
         InputError: If the file is no notebook, has not exactly one cell tagged ``parameters``, or that cell holds
             anything but annotated literals of allowed types.
     """
-    cells = [cell for cell in read_cells(notebook) if "parameters" in cell.get("metadata", {}).get("tags", [])]
-    if len(cells) != 1:
+    sources = [cell["source"] for cell in read_cells(notebook) if "parameters" in (cell["metadata"].get("tags") or [])]
+    if len(sources) != 1:
         raise InputError(
-            f"{notebook} must have exactly one cell tagged parameters, got {len(cells)}; "
+            f"{notebook} must have exactly one cell tagged parameters, got {len(sources)}; "
             "tag the cell of annotated assignments (in JupyterLab: property inspector, cell tags)"
         )
-    source = "".join(cells[0].get("source", ""))
     where = f"parameters cell of {notebook.name}"
     try:
-        statements = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        statements = ast.parse(sources[0]).body
+        tokens = tokenize.generate_tokens(io.StringIO(sources[0]).readline)
+        comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    except (SyntaxError, ValueError, tokenize.TokenError, RecursionError, MemoryError) as error:
         raise InputError(f"{where} must be plain Python, got {error}") from error
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
     # Imports of what annotations need let the cell run by itself.
     imports = [n for n in statements if isinstance(n, ast.ImportFrom) and n.module in {"typing", "annotated_types"}]
     parameters = [_parameter(node, comments, where) for node in statements if node not in imports]
@@ -145,11 +143,14 @@ def read_schema(notebook: Path) -> Schema:
 
 
 def read_cells(notebook: Path) -> list[dict[str, Any]]:
-    """Read the cells of an ``.ipynb`` file as data; raise InputError if it is none."""
+    """Read the cells of an ``.ipynb`` file as data, their sources joined; raise InputError if it is none."""
     try:
         # Not nbformat: importing it costs as long as the whole command line may take.
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        return [dict(cell) for cell in cells]
+        cells = [dict(cell) for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]]
+        return [
+            cell | {"source": "".join(cell.get("source", "")), "metadata": dict(cell.get("metadata", {}))}
+            for cell in cells
+        ]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{notebook} must be a notebook (.ipynb), got {type(error).__name__}: {error}") from error
 

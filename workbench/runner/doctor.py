@@ -41,11 +41,10 @@ def examine(out: Path, *, quick: bool = False) -> Iterator[Row]:
     for name, check in CHECKS.items():
         if not (quick and name == "kernel"):
             try:
-                row = Row(name, *check(out))
+                said = check(out)
             except Exception as error:
-                found = f"{type(error).__name__}: {error}"
-                row = Row(name, PROBLEM, found, "install again, or make readable, what it names")
-            yield row
+                said = PROBLEM, f"{type(error).__name__}: {error}", "install again, or make readable, what it names"
+            yield Row(name, *said)
 
 
 def _python(_: Path) -> Said:
@@ -130,8 +129,7 @@ def _data(_: Path) -> Said:
 
 def _near(out: Path) -> Path:
     """Return the folder of runs or, before the first, the one it will be made in."""
-    here = out.absolute()
-    return next(folder for folder in (here, *here.parents) if folder.exists())
+    return next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
 
 
 def _writable(out: Path) -> Said:
@@ -144,10 +142,10 @@ def _writable(out: Path) -> Said:
 
 def _disk(out: Path) -> Said:
     free = shutil.disk_usage(_near(out)).free / 1e9
-    said = f"{free:.1f} GB free"
     if free < 5:
-        return PROBLEM if free < 1 else WARNING, said, "free some: `workbench clean` shows what runs take"
-    return OK, said
+        remedy = "free some: `workbench clean` shows what runs take"
+        return PROBLEM if free < 1 else WARNING, f"{free:.1f} GB free", remedy
+    return OK, f"{free:.1f} GB free"
 
 
 def _file_system(out: Path) -> Said:
@@ -155,9 +153,9 @@ def _file_system(out: Path) -> Said:
     import psutil  # type: ignore[import-untyped]  # ipykernel's
 
     here = _near(out).resolve()
-    # Of mounts at one place the last covers those before it.
+    # Of mounts at one place the last covers those before it; a place that is none is Windows' of the network.
     kinds = {Path(mount.mountpoint): mount.fstype for mount in psutil.disk_partitions(all=True)}
-    place = max(filter(here.is_relative_to, kinds), key=lambda mount: len(mount.parts), default=here)
+    place = next((folder for folder in (here, *here.parents) if folder in kinds), here)
     kind = kinds.get(place, "unknown")
     if _NETWORK.search(kind.lower()):
         remedy = "keep runs on a local disk: locks and SQLite are not safe across a network"
