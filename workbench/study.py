@@ -53,8 +53,7 @@ class Study:
         self.name, self.parameters, self.dataset = name, dict(parameters), dataset
         self.claims = {claim.name: claim for claim in claims}
         self._costs = dict(stages)
-        self._fractions = dict.fromkeys(stages, 0.0)
-        self._seconds = dict.fromkeys(stages, 0.0)
+        self._fractions, self._seconds = dict.fromkeys(stages, 0.0), dict.fromkeys(stages, 0.0)
         self._findings: dict[str, Finding] = {}
         self._written = -math.inf
         self._started = time.monotonic()
@@ -126,15 +125,8 @@ class Study:
         unjudged = tuple(claim for name, claim in self.claims.items() if name not in self._findings)
         report = Report(self.name, self.dataset.note if self.dataset else "made by the study itself", judged, unjudged)
         data = self.dataset and {name: getattr(self.dataset, name) for name in ("name", "checksum", "note")}
-        results = {
-            "schema": records.SCHEMA,
-            **asdict(report),
-            "parameters": self.parameters,
-            "dataset": data,
-            "stage_seconds": self._seconds,
-            "extra": extra,
-        }
-        write_json(self.run_dir / "results.json", results)
+        results = {"schema": records.SCHEMA, **asdict(report), "parameters": self.parameters, "dataset": data}
+        write_json(self.run_dir / "results.json", results | {"stage_seconds": self._seconds, "extra": extra})
         if self._own:
             self._own.finish("done")
         return report

@@ -33,7 +33,7 @@ _TRIAL = re.compile(r"[0-9a-f]{32}(\.[0-9]{1,4})?\.json")
 _MANIFEST = re.compile(r"sweep-[0-9A-Za-z]{1,64}(\.[0-9]{1,6}-of-[0-9]{1,6})?\.json")
 _FORBIDDEN = frozenset('/\\:*?"<>|')  # in names of files, somewhere
 _OF_ONE_COMPUTATION = {"seconds": 0, "finished": 0, "digest": 0}  # in which two computations of a trial differ
-_Files = Mapping[str, Callable[[], IO[Any]]]  # what opens each
+_Files = Mapping[str, Callable[[], IO[Any]]]  # name -> what opens it
 
 
 @dataclass
@@ -175,9 +175,8 @@ def _settle(stage: Path, out: Path, trials: list[Path], runs: list[Path], manife
     places = {path: out / path.relative_to(stage) for path in (*trials, *runs)}
     new = {path: target for path, target in places.items() if not target.exists()}
     for path in places.keys() - new.keys():
-        same = _is_same(path, places[path])
-        problem = "must not differ from what is there already"
-        require(same, "FILE", problem, str(path.relative_to(stage)), "keep one of the two elsewhere")
+        name, problem = str(path.relative_to(stage)), "must not differ from what is there already"
+        require(_is_same(path, places[path]), "FILE", problem, name, "keep one of the two elsewhere")
     _move(new)
     if (library := stage / "plotly.min.js").exists():
         library.replace(out / library.name)

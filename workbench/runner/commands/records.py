@@ -81,28 +81,23 @@ def compare(runs: RunNames, out: Out = Path("runs"), as_json: Json = False) -> N
 
     require(len(runs) > 1, "RUN", "must be two runs or more", runs)
     found = [find_run(out, name) for name in runs]
-    records = [run.record for run in found]
-    reports = [read_report(path) if (path := run.folder / "results.json").is_file() else None for run in found]
-    findings = [{f.claim.name: f for f in report.findings} if report else {} for report in reports]
-    claims = dict.fromkeys(name for each in findings for name in each)
+    names, records = [run.folder.name for run in found], [run.record for run in found]
+    results = [run.folder / "results.json" for run in found]
+    reports = [read_report(path).findings if path.is_file() else () for path in results]
+    told = [{f.claim.name: {"measured": f.measured, "verdict": f.verdict} for f in findings} for findings in reports]
     versions = [v if isinstance(v := record.get("versions"), dict) else {} for record in records]
-    about = {
+    about: dict[str, list[Any]] = {
         "study": [record["study"] for record in records],
         "status": [run.status for run in found],
         "minutes": [_minutes(record.get("seconds")) for record in records],
     }
-    parts: dict[str, dict[str, list[Any]]] = {
+    parts = {
         "parameters": _differing([record["parameters"] for record in records]),
         "environment": _differing([{n: r.get(n) for n in _ENVIRONMENT} for r in records]) | _differing(versions),
-        "findings": {name: [each.get(name) for each in findings] for name in claims},
+        "findings": _beside(told),
     }
-    names = [run.folder.name for run in found]
     if as_json:
-        told = {
-            n: [f and {"measured": f.measured, "verdict": f.verdict} for f in r] for n, r in parts["findings"].items()
-        }
-        return print_json({"runs": names, **about, **parts, "findings": told})
-    parts["findings"] = {n: [f and f"{f.measured}, {f.verdict}" for f in r] for n, r in parts["findings"].items()}
+        return print_json({"runs": names, **about, **parts})
     rows: list[Sequence[str | Text]] = [[name, *map(_text, row)] for name, row in about.items()]
     for head, part in parts.items():
         if part:
@@ -110,11 +105,15 @@ def compare(runs: RunNames, out: Out = Path("runs"), as_json: Json = False) -> N
     print_table(["", *names], rows)
 
 
-def _differing(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return the entries that are not the same in all."""
+def _beside(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return the values of each entry, a gap where a record has none."""
     names = dict.fromkeys(name for record in records for name in record)
-    values = {name: [record.get(name) for record in records] for name in names}
-    return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
+    return {name: [record.get(name) for record in records] for name in names}
+
+
+def _differing(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return the entries that are not the same in all."""
+    return {name: row for name, row in _beside(records).items() if any(value != row[0] for value in row)}
 
 
 def _minutes(seconds: Any) -> float | None:
@@ -124,7 +123,7 @@ def _minutes(seconds: Any) -> float | None:
 
 def _text(value: Any) -> str:
     """Return a cell of a table; what is missing is empty."""
-    return "" if value is None else str(value)
+    return ", ".join(map(str, value.values())) if isinstance(value, dict) else "" if value is None else str(value)
 
 
 @app.command("export")
