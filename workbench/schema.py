@@ -43,7 +43,8 @@ class Parameter:
             # Through JSON: strict checks then take a list for a tuple, which no file could otherwise write.
             return pydantic.TypeAdapter(self.kind, config=config).validate_json(json.dumps(value))
         except Exception as error:  # pydantic's own, for a value or for a type that cannot be
-            why = " or ".join(dict.fromkeys(fault["msg"].lower() for fault in _faults(error))) or str(error)
+            said = [fault["msg"].lower() for fault in getattr(error, "errors", list)()] or [str(error)]
+            why = " or ".join(dict.fromkeys(said))
             raise InputError(f"{origin}: {self.name} must be {self.source}, got {value!r}; {why}") from error
 
     def read(self, text: str, origin: str) -> Any:
@@ -58,14 +59,10 @@ class Parameter:
         raise min(refusals, key=_distance)
 
 
-def _faults(error: BaseException | None) -> list[dict[str, Any]]:
-    """Return what pydantic found wrong."""
-    return getattr(error, "errors", list)()
-
-
 def _distance(refusal: InputError) -> tuple[int, bool]:
     """Tell how far a refused value is from its type: less when what is wrong lies deeper, or is no type."""
-    return min(((-len(f["loc"]), f["type"].endswith("_type")) for f in _faults(refusal.__cause__)), default=(0, True))
+    faults: list[dict[str, Any]] = getattr(refusal.__cause__, "errors", list)()
+    return min(((-len(fault["loc"]), fault["type"].endswith("_type")) for fault in faults), default=(0, True))
 
 
 @dataclass(frozen=True)
@@ -147,10 +144,8 @@ def read_cells(notebook: Path) -> list[dict[str, Any]]:
     try:
         # Not nbformat: importing it costs as long as the whole command line may take.
         cells = [dict(cell) for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]]
-        return [
-            cell | {"source": "".join(cell.get("source", "")), "metadata": dict(cell.get("metadata", {}))}
-            for cell in cells
-        ]
+        needed = [{"source": "".join(c.get("source", "")), "metadata": dict(c.get("metadata", {}))} for c in cells]
+        return [cell | checked for cell, checked in zip(cells, needed, strict=True)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{notebook} must be a notebook (.ipynb), got {type(error).__name__}: {error}") from error
 

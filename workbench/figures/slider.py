@@ -33,14 +33,9 @@ def slider_figure(
         for i, figure in enumerate(figures)
     ]
     how = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
-    slider = {
-        "active": active,
-        "steps": [{"method": "animate", "label": label, "args": [[str(i)], how]} for i, label in enumerate(labels)],
-        "currentvalue": {"prefix": prefix},
-        "pad": {"t": 60},
-        "len": 0.9,
-        "x": 0.05,
-    }
+    steps = [{"method": "animate", "label": label, "args": [[str(i)], how]} for i, label in enumerate(labels)]
+    place = {"pad": {"t": 60}, "len": 0.9, "x": 0.05}
+    slider = {"active": active, "steps": steps, "currentvalue": {"prefix": prefix}, **place}
     below = (joined.layout.margin.b or 70) + 60
     return joined.update_layout(sliders=[slider], margin={"b": below}, height=(joined.layout.height or 500) + 90)
 
@@ -53,10 +48,8 @@ def choices(figure: go.Figure) -> dict[str, list[bool]]:
 
 def menu(figure: go.Figure) -> go.Figure:
     """Add a drop-down menu that chooses which legend group is seen; changes and returns the figure."""
-    buttons = [
-        {"method": "restyle", "label": label, "args": [{"visible": visible}]}
-        for label, visible in choices(figure).items()
-    ]
+    seen = choices(figure).items()
+    buttons = [{"method": "restyle", "label": label, "args": [{"visible": visible}]} for label, visible in seen]
     place = {"x": 1.02, "xanchor": "left", "y": 0, "yanchor": "bottom", "direction": "up"}
     return figure.update_layout(updatemenus=[{"buttons": buttons, **place}])
 
