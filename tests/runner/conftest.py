@@ -27,7 +27,8 @@ def notebook(tmp_path):
 
 @pytest.fixture
 def command(tmp_path):
-    """Return a function that starts ``python -m workbench``; with ``wait=False`` the process itself."""
+    """Yield a function that starts ``python -m workbench``; with ``wait=False`` the process itself."""
+    started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: object, wait: bool = True, **environment: str):
         process = subprocess.Popen(
@@ -39,9 +40,14 @@ def command(tmp_path):
             text=True,
             encoding="utf-8",
         )
+        started.append(process)
         if not wait:
             return process
         out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
-    return start
+    yield start
+    for process in started:  # one that a test gave up waiting for
+        if process.poll() is None:
+            process.kill()
+            process.communicate()

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from workbench.errors import InputError
 from workbench.records import Run
 from workbench.runner import cli, launch, papermill, studies
-from workbench.runner.earlier import run_key
+from workbench.runner.launch import run_key
 from workbench.runner.outcome import Outcome
 from workbench.runner.studies import last_verdicts
 

@@ -14,8 +14,8 @@ import pytest
 from filelock import FileLock
 
 from workbench.errors import ExecutorError, InputError, StorageError
-from workbench.runner import checks, launch, papermill, stops
-from workbench.runner.earlier import run_key
+from workbench.runner import checks, launch, pages, papermill, stops
+from workbench.runner.launch import run_key
 from workbench.runner.outcome import Outcome, error_line, exit_code
 
 RESULTS = {"schema": 1, "study": "demo", "data": "digits", "findings": [], "unjudged": [], "dataset": None}
@@ -65,13 +65,11 @@ def test_what_is_done_is_shown_and_not_touched(study):
 
 @pytest.mark.parametrize("change", ["parameters", "source", "versions"])
 def test_what_decides_results_makes_a_new_run(study, change, monkeypatch, notebook):
-    from workbench.runner import earlier
-
     first = study.launch()
     if change == "source":
         notebook("1 + 1")
     if change == "versions":
-        monkeypatch.setattr(earlier, "versions", lambda: ["3.0", "2.0"])
+        monkeypatch.setattr(launch, "versions", lambda: ["3.0", "2.0"])
     second = study.launch(values={"a": 2} if change == "parameters" else {"a": 1})
     assert first.run.folder != second.run.folder
     assert first.run.record["key"] != second.run.record["key"]
@@ -88,8 +86,7 @@ def test_what_broke_off_goes_on_in_its_folder(study, status):
     study.ending.outcome = Outcome(status, FAILURE)
     study.ending.act = lambda folder: [(folder / name).write_text("{}") for name in ("results.json", "executed.ipynb")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "_write_page", lambda *_: None)
-        patch.setattr(launch, "_report", lambda _: None)
+        patch.setattr(launch, "_with_page", lambda _: None)
         first = study.launch(workers=1, timeout=5)
     seen = []
     study.ending.outcome = Outcome("done")
@@ -188,12 +185,11 @@ def test_a_record_that_cannot_be_written_is_a_storage_problem(study, monkeypatch
 
 def test_a_missing_page_is_written_when_shown(study, monkeypatch):
     folder = study.launch().run.folder
+    (folder / "executed.ipynb").touch()
     written = []
-    monkeypatch.setattr(launch, "_write_page", lambda run, _: written.append(run.folder))
-    assert study.launch().reused
-    (folder / "page.html").touch()
-    assert study.launch().reused
-    assert written == [folder]
+    monkeypatch.setattr(pages, "write_page", lambda _, page, **__: [written.append(page), page.touch()])
+    assert [study.launch().reused for _ in range(2)] == [True, True]
+    assert written == [folder / "page.html"]
 
 
 def test_out_must_be_writable_before_anything_starts(study, tmp_path):
@@ -205,6 +201,18 @@ def test_out_must_be_writable_before_anything_starts(study, tmp_path):
     with pytest.raises(InputError, match="out must be a folder that can be written"):
         study.launch(out=tmp_path / "half")
     assert not study.calls
+
+
+def test_temporary_folders_of_killed_processes_go(monkeypatch, tmp_path):
+    monkeypatch.setattr(checks.tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = [f"workbench-{dead.pid}-a", f"workbench-{os.getpid()}-b", "workbench-7x-c"]
+    for name in names:
+        (tmp_path / name / "inner").mkdir(parents=True)
+    with checks.temporary_folder() as folder:
+        assert sorted(tmp_path.iterdir()) == sorted([folder, *(tmp_path / name for name in names[1:])])
+    assert not folder.exists()
 
 
 def test_a_full_disk_is_said_before_anything_starts(study, monkeypatch):

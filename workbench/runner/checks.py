@@ -1,10 +1,13 @@
 """What a run needs from outside, checked before it starts: folders to write, a scheduler that answers."""
 
+import contextlib
 import errno
 import os
 import re
+import shutil
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from workbench.errors import DataError, ExecutorError, InputError, StorageError
@@ -27,13 +30,11 @@ def check_executor(executor: str | None, workers: int) -> tuple[str, tuple[str, 
         try:
             address = str(read_json(file)["address"])
         except (DataError, KeyError, TypeError) as error:
-            raise ExecutorError(
-                f"{file} must be the scheduler file of a running cluster ({error}); start it"
-            ) from error
+            problem = f"{file} must be the scheduler file of a running cluster ({error}); start it"
+            raise ExecutorError(problem) from error
     match = re.fullmatch(r"(?:[a-z]+://)?([\w.-]+|\[[\da-fA-F:]+\]):(\d{1,5})/?", address)
     if match is None:
-        rule = "must be the address of a scheduler, such as dask:tcp://127.0.0.1:8786"
-        raise InputError(f"executor {rule}, got {executor!r}")
+        raise InputError(f"executor must be dask: and an address such as tcp://127.0.0.1:8786, got {executor!r}")
     return executor, (match[1].strip("[]"), int(match[2]))
 
 
@@ -55,6 +56,18 @@ def check_writable(out: Path) -> None:
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise StorageError(f"{out} must have free space, got {error}; free some, then try again") from error
-        raise InputError(
-            f"out must be a folder that can be written, got {str(out)!r} ({error}); choose another"
-        ) from error
+        problem = f"out must be a folder that can be written, got {str(out)!r} ({error}); choose another"
+        raise InputError(problem) from error
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder that goes with the block; those of processes that were killed in theirs go first."""
+    import psutil  # type: ignore[import-untyped]  # ipykernel's
+
+    for old in Path(tempfile.gettempdir()).glob("workbench-[0-9]*-*"):
+        pid = old.name.split("-")[1]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"workbench-{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)

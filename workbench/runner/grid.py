@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,28 +51,12 @@ def read_grid(
     profile: str,
     file: Path | None = None,
 ) -> Grid:
-    """Read and check a sweep before anything starts.
-
-    Args:
-        notebook: The study.
-        grids: Texts ``name=a,b,c``, each value read by the declared type, split at commas outside of brackets.
-        seeds: ``0:5`` or ``0,3,7``: the study's ``seed``, or its ``seeds`` one by one.
-        assignments: ``name=value`` of parameters that stay.
-        profile: Values of the others.
-        file: YAML or JSON file of parameters.
-
-    Returns:
-        The grid.
-
-    Raises:
-        InputError: If a name or value is wrong, or given twice.
-    """
+    """Read the options of a sweep; raise InputError if a name or value is wrong, or given twice."""
     schema = read_schema(notebook)
     values = resolve(notebook, profile=profile, file=file, assignments=list(assignments))
+    fixed = {assignment.partition("=")[0].strip() for assignment in assignments}
     swept: dict[str, list[Any]] = {}
-    texts = [_read_values(schema, text) for text in grids]
-    for name, found in [*texts, *(_read_seeds(schema, seeds) if seeds else ())]:
-        fixed = {assignment.partition("=")[0].strip() for assignment in assignments}
+    for name, found in [*(_read_values(schema, t) for t in grids), *([_read_seeds(schema, seeds)] if seeds else [])]:
         require(name not in swept and name not in fixed, f"-g {name}", "must be given once", name, "keep one")
         different = {json.dumps(plain(value)) for value in found}
         require(len(different) == len(found), f"-g {name}", "must have values that differ", found)
@@ -89,7 +73,7 @@ def _read_values(schema: Schema, text: str) -> tuple[str, list[Any]]:
     return name, [schema[name].read(value, "-g") for value in split_values(values)]
 
 
-def _read_seeds(schema: Schema, text: str) -> Iterable[tuple[str, list[Any]]]:
+def _read_seeds(schema: Schema, text: str) -> tuple[str, list[Any]]:
     """Read ``0:5`` or ``0,3,7`` as values of the parameter that holds the seed."""
     first, colon, last = text.partition(":")
     try:
@@ -99,19 +83,11 @@ def _read_seeds(schema: Schema, text: str) -> Iterable[tuple[str, list[Any]]]:
     require(bool(numbers), "--seeds", "must be first:end, end not included, or a list", text, "write 0:5 or 0,3,7")
     checked = [schema.check(seeded(schema, number), "--seeds") for number in numbers]
     (name,) = checked[0]
-    return [(name, [values[name] for values in checked])]
+    return name, [values[name] for values in checked]
 
 
 def split_values(text: str) -> list[str]:
-    """Return what stands between commas outside of brackets and quotes.
-
-    Returns:
-        At least one text.
-
-    Example:
-        >>> split_values("[10, 20], [30], 'a,b', 7")
-        ['[10, 20]', '[30]', "'a,b'", '7']
-    """
+    """Return what stands between commas outside of brackets and quotes: ``[10, 20], 'a,b', 7`` are three."""
     parts, depth, quote = [""], 0, ""
     for letter in text:
         if quote or letter in "'\"":
@@ -128,7 +104,7 @@ def split_values(text: str) -> list[str]:
 def read_shard(text: str | None) -> tuple[int, int]:
     """Read ``i/n``, the first being 1; all is 1/1."""
     i, _, n = (text or "1/1").partition("/")
-    good = i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n)
+    good = i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)
     require(good, "--shard", "must be i/n with i in 1..n", text, "write for example --shard 1/4")
     return int(i), int(n)
 
@@ -182,19 +158,11 @@ def _is_point(point: Any) -> bool:
 
 
 def join(manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Join the manifests of a sweep's shards; of two accounts of a point the one that came further counts.
-
-    Returns:
-        A manifest as of one sweep that was not divided.
-
-    Raises:
-        InputError: If they are not of one sweep.
-    """
+    """Join manifests of one sweep, or raise InputError; of two accounts of a point the one that came further counts."""
     ids = sorted({f"{manifest['study']} {manifest['id']}" for manifest in manifests})
     require(len(ids) == 1, "manifests", "must be of one sweep", ids)
-    points: dict[int, Any] = {}
-    for point in sorted((p for m in manifests for p in m["points"]), key=lambda p: _BETTER.index(p["status"])):
-        points[point["index"]] = point
+    found = sorted((p for m in manifests for p in m["points"]), key=lambda p: _BETTER.index(p["status"]))
+    points = {point["index"]: point for point in found}
     return {**manifests[0], "shard": None, "points": [points[index] for index in sorted(points)]}
 
 

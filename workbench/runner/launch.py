@@ -1,6 +1,8 @@
 """One run from checked parameters to record and page: what is done is shown, what is missing is computed."""
 
 import contextlib
+import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,14 +11,14 @@ from typing import Any
 
 from rich.console import Console
 
-from workbench.errors import StorageError, is_count, is_number, require
-from workbench.files import write_json
+from workbench.errors import DataError, StorageError, is_count, is_number, require
+from workbench.files import plain, write_json
 from workbench.records import Run
 from workbench.runner.checks import check_executor, check_reachable, check_writable
-from workbench.runner.earlier import earlier_runs, is_done, run_key
 from workbench.runner.outcome import Outcome
 from workbench.runner.progress import ProgressView
 from workbench.runner.stops import collected_signals, leave_if
+from workbench.sources import source_digest, versions
 from workbench.sweeps import default_workers
 from workbench.verdicts import Report, read_report
 
@@ -32,6 +34,27 @@ class Launched:
     outcome: Outcome
     report: Report | None
     reused: bool
+
+
+def run_key(notebook: Path, values: dict[str, Any]) -> str:
+    """Hash what decides a run's results: the notebook's source and imports, parameters, versions; 32 hex digits."""
+    identity = {"source": source_digest(notebook), "parameters": plain(values), "versions": versions()}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def earlier_runs(out: Path, study: str) -> dict[str, list[Run]]:
+    """Return the readable runs of a study by their key, the oldest first."""
+    found: dict[str, list[Run]] = {}
+    for path in sorted((out.absolute() / study).glob("[!.]*/run.json")):
+        with contextlib.suppress(DataError):
+            run = Run.read(path.parent)
+            found.setdefault(str(run.record.get("key")), []).append(run)
+    return found
+
+
+def is_done(run: Run) -> bool:
+    """Tell whether a run has results that can be shown again; a notebook without ``Study`` writes none."""
+    return run.record["status"] == "done" and (run.folder / "results.json").is_file()
 
 
 def launch(
@@ -56,8 +79,7 @@ def launch(
         values: A checked value for each parameter.
         profile: Where the values came from, for the record.
         out: Folder of all runs.
-        executor: ``serial``, ``processes`` or ``dask:ADDRESS``; ``None`` takes ``WORKBENCH_EXECUTOR``, else
-            processes, or serial where there is one worker.
+        executor: As ``check_executor`` takes it.
         workers: Worker processes; ``None`` takes ``WORKBENCH_WORKERS``, else one for each core.
         timeout: Seconds a cell may take; ``None`` for no limit.
         force: Compute again what is there already, in a new folder.
@@ -125,8 +147,8 @@ def _reopened(run: Run, entries: dict[str, Any]) -> Run:
 def _computed(run: Run, values: dict[str, Any], force: bool, stops: list[int], fresh: bool) -> Launched:
     """Execute a run's notebook and complete its record and page."""
     record, notebook = run.record, Path(run.record["notebook"])
-    names = {"WORKBENCH_EXECUTOR": record["executor"], "WORKBENCH_WORKERS": record["workers"]}
-    environment = {name: str(value) for name, value in names.items()} | {"WORKBENCH_FORCE": str(int(force))}
+    settings = {"EXECUTOR": record["executor"], "WORKERS": record["workers"], "FORCE": int(force)}
+    environment = {f"WORKBENCH_{name}": str(value) for name, value in settings.items()}
     with ProgressView(run.folder / "progress.jsonl", Console(stderr=True), notebook.stem) as view:
         from workbench.runner.papermill import execute
 
@@ -142,41 +164,32 @@ def _computed(run: Run, values: dict[str, Any], force: bool, stops: list[int], f
     if outcome.status == "done" and outcome.storage:  # what is not whole must be computed again
         error = {"cell": None, "name": StorageError.__name__, "message": outcome.storage}
         outcome = replace(outcome, status="failed", error=error)
-    report, problem = None, None
+    report = None
     try:
         run.finish(outcome.status, outcome.error)
-        if outcome.status == "refused":
-            if fresh:
-                shutil.rmtree(run.folder)
-        else:
-            report = _report(run)
-            if not outcome.error or outcome.error["cell"]:  # what never came to a cell has nothing to show
-                _write_page(run, report)
-    except OSError as error:
-        problem = str(error)
-    outcome = replace(outcome, storage=outcome.storage or problem, signal=next(iter(stops), None))
-    return Launched(run, outcome, report, reused=False)
+        if outcome.status != "refused":
+            report = _with_page(run)
+        elif fresh:
+            shutil.rmtree(run.folder)
+    except OSError as problem:
+        outcome = replace(outcome, storage=outcome.storage or str(problem))
+    return Launched(run, replace(outcome, signal=next(iter(stops), None)), report, reused=False)
 
 
 def shown(run: Run) -> Launched:
     """Return a run that is done, with its page even where the earlier process ended before writing it."""
-    report = _report(run)
-    if not (run.folder / "page.html").is_file():
-        _write_page(run, report)
-    return Launched(run, Outcome("done"), report, reused=True)
+    return Launched(run, Outcome("done"), _with_page(run), reused=True)
 
 
-def _report(run: Run) -> Report | None:
-    """Read a run's findings, if it came to any."""
-    results = run.folder / "results.json"
-    return read_report(results) if results.is_file() else None
-
-
-def _write_page(run: Run, report: Report | None) -> None:
-    """Write a run's page from its executed notebook, if there is one."""
-    executed, library = run.folder / "executed.ipynb", run.folder.parents[1] / "plotly.min.js"  # shared by all runs
-    if executed.is_file():
+def _with_page(run: Run) -> Report | None:
+    """Return a run's findings, if it came to any, and see that its executed notebook, if there is one, has a page."""
+    results, executed, page = (run.folder / name for name in ("results.json", "executed.ipynb", "page.html"))
+    report = read_report(results) if results.is_file() else None
+    began = not run.record.get("error") or run.record["error"]["cell"]  # what came to no cell has nothing to show
+    if began and executed.is_file() and not page.is_file():
         from workbench.runner.pages import write_page
 
+        library = run.folder.parents[1] / "plotly.min.js"  # shared by all runs
         verdicts = report._repr_html_() if report else ""
-        write_page(executed, run.folder / "page.html", library=library, record=run.record, verdicts=verdicts)
+        write_page(executed, page, library=library, record=run.record, verdicts=verdicts)
+    return report

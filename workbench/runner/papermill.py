@@ -8,10 +8,8 @@ here and not read from papermill's metadata, which calls every cell of a killed 
 import contextlib
 import os
 import re
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -30,6 +28,7 @@ from papermill.log import logger
 
 from workbench.errors import InputError
 from workbench.files import write_text
+from workbench.runner.checks import temporary_folder
 from workbench.runner.outcome import PAPERMILLS_OWN, Outcome
 from workbench.schema import read_cells
 
@@ -143,7 +142,6 @@ class _Kernel(AsyncKernelManager):
 @contextlib.contextmanager
 def _kernel_kind(run_dir: Path, more: Mapping[str, str]) -> Iterator[type[_Kernel]]:
     """Yield a class of kernel for one run; at the end nothing of its kernel is left."""
-    folder = Path(tempfile.mkdtemp(prefix="workbench-"))
     argv = [sys.executable, "-m", "workbench.runner.kernel", "-f", "{connection_file}"]
     # One thread: their number changes bits, and more of them than processors cost many times one.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -158,8 +156,7 @@ def _kernel_kind(run_dir: Path, more: Mapping[str, str]) -> Iterator[type[_Kerne
             super().__init__(**settings)
             self.shutdown_wait_time = 2.0
             self.connection_file = str(folder / "kernel.json")
-            if os.name == "posix":
-                # Sockets in a private folder: no port to race for, nobody else's to reach.
+            if os.name == "posix":  # sockets in a private folder: no port to race for, nobody else's to reach
                 self.transport, self.ip = "ipc", str(folder / "k")
 
         async def start_kernel(self, **settings: Any) -> Any:  # type: ignore[override]  # the base is async in disguise
@@ -170,12 +167,12 @@ def _kernel_kind(run_dir: Path, more: Mapping[str, str]) -> Iterator[type[_Kerne
                     self.process = getattr(self.provisioner, "process", None)
                     RunKernel.started = self if self.process else None
 
-    try:
-        yield RunKernel
-    finally:
-        if RunKernel.started is not None:
-            RunKernel.started.send(_KILL)  # workers of a kernel that died outlive it; their group does too
-        shutil.rmtree(folder, ignore_errors=True)
+    with temporary_folder() as folder:
+        try:
+            yield RunKernel
+        finally:
+            if RunKernel.started is not None:
+                RunKernel.started.send(_KILL)  # workers of a kernel that died outlive it; their group does too
 
 
 def _pass_time(work: Future[None], kind: type[_Kernel], stops: Sequence[int], watch: Callable[[], None]) -> None:
@@ -202,8 +199,7 @@ def _outcome(error: BaseException | None, run_dir: Path, stops: Sequence[int]) -
     if isinstance(error, PapermillExecutionError):
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         line = re.search(r"Cell In\[\d+\], line (\d+)", trace)  # IPython's: the first is the failed cell's own
-        said |= {"name": error.ename, "message": error.evalue, "traceback": trace}
-        said |= {"line": int(line[1])} if line else {}
+        said |= {"name": error.ename, "message": error.evalue, "traceback": trace, "line": line and int(line[1])}
     elif isinstance(error, DeadKernelError):
         said |= {"name": "KernelDied", "message": "the kernel was killed or crashed (out of memory is the usual cause)"}
     elif isinstance(error, CellTimeoutError):

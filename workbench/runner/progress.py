@@ -19,9 +19,8 @@ class ProgressView:
 
     def __init__(self, path: Path, console: Console, title: str) -> None:
         self._path, self._console, self._title = path, console, title
-        self._started = time.monotonic()
+        self._started, self._overall = time.monotonic(), 0.0
         self._first: tuple[float, float] | None = None  # when and how far: the first sign, after the kernel's start
-        self._last = (self._started, 0.0)
         self._said = ("", -1.0)
         columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %")]
         self._bar = Progress(*columns, TextColumn("{task.fields[times]}"), console=console, transient=True)
@@ -45,9 +44,8 @@ class ProgressView:
         now, newest = time.monotonic(), self._newest()
         if newest is not None:
             stage, overall = newest
+            self._overall = overall
             self._first = self._first or (now, overall)
-            if overall > self._last[1]:
-                self._last = (now, overall)
             if not self._console.is_terminal:
                 self._log(stage, overall, now)
             self._bar.update(self._task, completed=overall, description=f"{self._title}: {stage}")
@@ -72,9 +70,8 @@ class ProgressView:
     def _times(self, now: float) -> str:
         """Return elapsed time and what is left at the pace since the first sign of progress."""
         text = f"{timedelta(seconds=round(now - self._started))} elapsed"
-        then, overall = self._last
-        begun, start = self._first or self._last
-        if _ESTIMABLE <= overall < 1 and overall > start:
-            left = max((1 - overall) * (then - begun) / (overall - start) - (now - then), 0)
+        begun, start = self._first or (now, 0.0)
+        if _ESTIMABLE <= self._overall < 1 and self._overall > start:
+            left = (1 - self._overall) * (now - begun) / (self._overall - start)
             text += f", about {timedelta(seconds=round(left))} left"
         return text

@@ -3,7 +3,6 @@
 import json
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -13,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from workbench.files import write_json
-from workbench.runner.checks import check_executor, check_reachable, check_writable
+from workbench.runner.checks import check_executor, check_reachable, check_writable, temporary_folder
 from workbench.runner.children import Children
-from workbench.runner.earlier import earlier_runs, is_done, run_key
 from workbench.runner.grid import Grid, write_manifest
+from workbench.runner.launch import earlier_runs, is_done, run_key
 from workbench.runner.outcome import error_line
 from workbench.runner.stops import for_child
 from workbench.runner.studies import describe
@@ -47,9 +46,8 @@ class Work:
         earlier = earlier_runs(self.out, grid.notebook.stem)
         done = [run.record for runs in earlier.values() for run in runs if is_done(run)]
         self._seconds = [r["seconds"] for r in done if r.get("profile") == manifest["profile"] and r.get("seconds")]
-        for point in manifest["points"] if not force else ():
-            found = earlier.get(run_key(grid.notebook, grid.base | point["parameters"]), [])
-            for run in filter(is_done, found):
+        for point in () if force else manifest["points"]:
+            for run in filter(is_done, earlier.get(run_key(grid.notebook, grid.base | point["parameters"]), [])):
                 _note(point, run.record)
         self.missing = [point for point in manifest["points"] if point["status"] != "done"]
         workers = options["workers"] or default_workers()
@@ -82,11 +80,11 @@ class Work:
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
         points = {point["index"]: point for point in self.missing}
         with (
-            tempfile.TemporaryDirectory(prefix="workbench-") as folder,
+            temporary_folder() as folder,
             Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
         ):
             task = bar.add_task(self.grid.notebook.stem, total=len(points))
-            commands = {index: self._command(point, Path(folder)) for index, point in points.items()}
+            commands = {index: self._command(point, folder) for index, point in points.items()}
             children = Children(commands, self.at_once, for_child(self.manifest["id"]), stops)
             for n, (index, code, said, err) in enumerate(children.ended(), 1):
                 self._end(points[index], code, said, err)

@@ -1,6 +1,5 @@
 """``workbench run`` and ``resume``: one study, from its parameters to its verdicts."""
 
-import os
 import platform
 import sys
 from pathlib import Path
@@ -10,16 +9,7 @@ import typer
 from rich.text import Text
 
 from workbench.errors import InputError, require
-from workbench.runner.console import (
-    Json,
-    Out,
-    RunName,
-    Study,
-    app,
-    complain,
-    print_json,
-    say,
-)
+from workbench.runner.console import Json, Out, RunName, Study, app, complain, print_json, say
 from workbench.runner.outcome import error_line, exit_code
 from workbench.runner.stops import command_line, follow_parent
 
@@ -82,6 +72,7 @@ def run(
 
     Example: [bold]workbench run intrinsic-dimension -p seeds=0,1,2,3,4 -p fraction=0.95[/bold]
     """
+    from workbench.runner.launch import launch
     from workbench.runner.studies import find, resolve
 
     notebook = find(study)
@@ -89,9 +80,9 @@ def run(
     if dry_run:
         lines = [f"{name} = {value!r}" for name, value in values.items()]
         return print_json({"notebook": notebook, "parameters": values}) if as_json else say(*lines)
-    settings = {"profile": profile, "executor": executor, "workers": workers, "timeout": timeout, "force": force}
-    sweep = follow_parent()
-    _launch(notebook, values, out, settings | ({"more": {"sweep": sweep}} if sweep else {}), as_json)
+    settings: dict[str, Any] = {"executor": executor, "workers": workers, "timeout": timeout, "force": force}
+    more = {"sweep": sweep} if (sweep := follow_parent()) else {}
+    _end(launch(notebook, values, profile=profile, out=out, more=more, **settings), as_json)
 
 
 @app.command()
@@ -103,8 +94,7 @@ def resume(run: RunName, out: Out = Path("runs"), as_json: Json = False) -> None
     Example: [bold]workbench resume 20260101T120000Z-3fa4b1[/bold]
     """
     from workbench.records import find_run
-    from workbench.runner.earlier import run_key
-    from workbench.runner.launch import shown
+    from workbench.runner.launch import launch, run_key, shown
     from workbench.schema import read_schema
 
     earlier = find_run(out, run)
@@ -122,24 +112,14 @@ def resume(run: RunName, out: Out = Path("runs"), as_json: Json = False) -> None
         complain("note", f"the source or its versions have changed since {record['run']}: this is a new run")
     # What a record from another machine says of processes and clusters is not this machine's.
     own = record.get("host") == platform.node()
-    settings = {name: record.get(name) if own else None for name in ("executor", "workers", "timeout")}
-    settings |= {"executor": settings["executor"] and str(settings["executor"]), "profile": str(record.get("profile"))}
-    _launch(notebook, values, out, settings, as_json)
-
-
-def _launch(notebook: Path, values: dict[str, Any], out: Path, settings: dict[str, Any], as_json: bool) -> None:
-    """Run a study and say how it ended."""
-    from workbench.runner.launch import launch
-
-    _end(launch(notebook, values, out=out, **settings), as_json)
+    settings: dict[str, Any] = {name: record.get(name) if own else None for name in ("executor", "workers", "timeout")}
+    settings["executor"] = settings["executor"] and str(settings["executor"])
+    _end(launch(notebook, values, out=out, profile=str(record.get("profile")), **settings), as_json)
 
 
 def _end(done: Any, as_json: bool) -> None:
-    """Say how a run ended and exit with its code."""
+    """Print what a run found to standard output, how it ended to standard error, and exit with its code."""
     folder, outcome = done.run.folder, done.outcome
-    if outcome.signal:
-        kept = "the run is done, show it with" if outcome.status == "done" else "finished trials are kept, go on with"
-        complain("interrupted", f"{kept}: {_resume(folder)}")
     if as_json:
         from workbench.files import read_json
 
@@ -147,34 +127,32 @@ def _end(done: Any, as_json: bool) -> None:
         about = {"folder": folder if folder.is_dir() else None, "results": results, "reused": done.reused}
         print_json({**done.run.record, **about})
     else:
-        _show_end(done)
-    sys.exit(exit_code(outcome))
-
-
-def _resume(folder: Path) -> str:
-    """Return the command that goes on with a run."""
+        _show_findings(done.report, folder)
     out = folder.parents[1]
-    return command_line("resume", folder.name, *([] if out == Path("runs").absolute() else ["--out", out]))
-
-
-def _show_end(done: Any) -> None:
-    """Print claims and verdicts, how the run ended, and where its files are."""
-    from workbench.verdicts import COLOURS
-
-    folder, outcome = done.run.folder, done.outcome
-    if done.report:
-        text = Text(f"\n{done.report}")
-        for verdict, colour in COLOURS.items():
-            text.highlight_regex(f"(?m)^{verdict.upper()}", f"bold {colour}")
-        say(text)
+    go_on = command_line("resume", folder.name, *([] if out == Path("runs").absolute() else ["--out", out]))
     if outcome.status == "refused":
         complain("error", outcome.error["message"])
     if outcome.status == "failed":
         complain("failed", error_line(outcome.error))
     if outcome.storage:
-        complain("storage", f"{outcome.storage}; then: {_resume(folder)}")
+        complain("storage", f"{outcome.storage}; then: {go_on}")
+    if outcome.signal:
+        kept = "the run is done, show it with" if outcome.status == "done" else "finished trials are kept, go on with"
+        complain("interrupted", f"{kept}: {go_on}")
     if done.reused:
-        complain("already done", f"in {os.path.relpath(folder)}; --force runs it again")
+        complain("already done", f"in {folder}; --force runs it again")
+    sys.exit(exit_code(outcome))
+
+
+def _show_findings(report: Any, folder: Path) -> None:
+    """Print claims and verdicts, and where a run's files are."""
+    from workbench.verdicts import COLOURS
+
+    if report:
+        text = Text(f"\n{report}")
+        for verdict, colour in COLOURS.items():
+            text.highlight_regex(f"(?m)^{verdict.upper()}", f"bold {colour}")
+        say(text)
     for label, name in (("notebook", "executed.ipynb"), ("page", "page.html"), ("record", "run.json")):
         if (folder / name).is_file():
             say(f"{label:<9} {folder / name}")

@@ -51,11 +51,8 @@ def sweep(
         if not dry_run:
             grids.write_table(rows, manifest, out)
     if as_json:
-        tables = {
-            "rows": rows.to_dict("records"),
-            "spread": None if over_seeds is None else over_seeds.to_dict("records"),
-        }
-        print_json({**manifest, **tables})
+        seeds_too = None if over_seeds is None else _records(over_seeds)
+        print_json({**manifest, "rows": _records(rows), "spread": seeds_too})
     else:
         show_sweep(rows, over_seeds)
         if not dry_run:
@@ -72,6 +69,11 @@ def _leave(problems: dict[str, int], stops: list[int]) -> None:
         sys.exit(INTERRUPTED + stops[0])
     if problems:
         sys.exit(STORAGE if STORAGE in problems.values() else SOME_FAILED)
+
+
+def _records(frame: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table, what is missing as null."""
+    return list(frame.astype(object).where(frame.notna(), None).to_dict("records"))
 
 
 def show_sweep(rows: Any, over_seeds: Any) -> None:
