@@ -86,11 +86,15 @@ def test_claims_not_judged_and_studies_never_run_are_there(tmp_path, build, monk
     folder.mkdir(parents=True)
     nbformat.write(nbformat.v4.new_notebook(cells=[code("Claim('c', 'k', 'Never run.', 'r')")]), folder / "later.ipynb")
     (folder / "broken.ipynb").write_text("{")
+    namesake = nbformat.v4.new_notebook(cells=[code("Claim('d', 'k', 'Nor this.', 'r')")])
+    (tmp_path / "notebooks" / "depth").mkdir()
+    nbformat.write(namesake, tmp_path / "notebooks" / "depth" / "later.ipynb")
     monkeypatch.setattr(studies, "roots", lambda: [tmp_path / "notebooks"])
     text, warned = build()
     assert "demo b-paper Nobody looked. x &gt; 1 not judged in this run" in words(text)
     assert "later k Never run. r no run yet" in words(text)
-    assert "1 holds, 0 fails, 0 inconclusive, 0 illustration, 2 not judged" in words(text)
+    assert "Nor this. r no run yet" in words(text)
+    assert "1 holds, 0 fails, 0 inconclusive, 0 illustration, 3 not judged" in words(text)
     assert len(warned) == 1
     assert "broken.ipynb" in warned[0]
 

@@ -40,8 +40,8 @@ class Shown:
 _Line = tuple[Claim, Finding | None, Shown | None]  # nothing where that run, or every run, did not judge
 
 
-def replication_table(shown: Iterable[Shown], known: Mapping[str, Iterable[Claim]]) -> str:
-    """Return the page of all claims, those of ``known`` (by study) that no run reached included.
+def replication_table(shown: Iterable[Shown], known: Iterable[tuple[str, list[Claim]]]) -> str:
+    """Return the page of all claims, those of the studies in ``known`` that no run reached included.
 
     Which of the runs that reached a claim stands first does not depend on what they said.
     """
@@ -54,7 +54,7 @@ def replication_table(shown: Iterable[Shown], known: Mapping[str, Iterable[Claim
         lines: list[_Line] = [(finding.claim, finding, entry) for finding in entry.report.findings]
         for line in lines + [(claim, None, entry) for claim in entry.report.unjudged]:
             claims.setdefault((entry.record["study"], line[0].name), []).append(line)
-    for study, its_claims in known.items():
+    for study, its_claims in known:
         for claim in its_claims:
             claims.setdefault((study, claim.name), [(claim, None, None)])
     first = Counter(lines[0][1].verdict if lines[0][1] else "not judged" for lines in claims.values())

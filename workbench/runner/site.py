@@ -33,7 +33,7 @@ def build_site(out: Path, site: Path, warn: Callable[[str], None]) -> Path:
     with warnings.catch_warnings(action="ignore"):  # files that cannot be read have been named
         write_csv(site / "runs.csv", runs(out))
     index = site / "index.html"
-    write_text(index, replication_table(shown, dict(_known(warn))))
+    write_text(index, replication_table(shown, _known(warn)))
     return index
 
 

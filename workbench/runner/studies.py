@@ -30,7 +30,7 @@ def studies() -> list[Path]:
         for path in sorted(root.rglob("*.ipynb")):
             relative = path.relative_to(root)
             if not any(part.startswith(("_", ".")) for part in relative.parts):
-                found.setdefault(relative, path.absolute())
+                found.setdefault(relative, path)
     return list(found.values())
 
 
