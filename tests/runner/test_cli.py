@@ -139,11 +139,6 @@ def test_bad_input_ends_before_a_kernel_starts(tmp_path, notebook, invoke, argum
     assert not (tmp_path / "runs").exists()
 
 
-def test_nearest_name_is_suggested(notebook, invoke):
-    done = invoke("run", notebook("pass", parameters="n_seeds: int = 1"), "-p", "n_sed=3")
-    assert (done.code, "did you mean n_seeds?" in done.err) == (cli.REFUSED, True)
-
-
 def test_values_come_in_order_of_precedence(tmp_path, notebook, invoke):
     book = notebook("pass", parameters="a: int = 1\nb: int = 1\nc: int = 1\nseed: int = 0\nd: int = 1")
     (tmp_path / "demo.yml").write_text("smoke: {b: 2, c: 2, d: 2}\n")
@@ -153,12 +148,6 @@ def test_values_come_in_order_of_precedence(tmp_path, notebook, invoke):
     assert done.code == 0
     assert json.loads(done.out)["parameters"] == {"a": 1, "b": 2, "c": 3, "seed": 7, "d": 4}
     assert "seed" in invoke("run", book, "--dry-run").out
-
-
-def test_a_seed_is_the_only_one_of_a_study_that_takes_several(notebook, invoke):
-    book = notebook("pass", parameters="seeds: list[int] = [0, 1]")
-    done = invoke("run", book, "--seed", "7", "--dry-run", "--json")
-    assert json.loads(done.out)["parameters"] == {"seeds": [7]}
 
 
 def test_help_names_the_parameters_of_the_study(notebook, invoke):
@@ -259,14 +248,6 @@ def project(tmp_path, notebook, monkeypatch):
     notebook("pass", name="notebooks/_template")
     monkeypatch.setattr(studies, "roots", lambda: [tmp_path / "notebooks"])
     return tmp_path
-
-
-@pytest.mark.parametrize(
-    "name", ["other-study", "other_study", "width/other_study", "notebooks/width/other_study.ipynb"]
-)
-def test_a_study_is_found_by_name(project, monkeypatch, name):
-    monkeypatch.chdir(project)
-    assert studies.find(name) == project / "notebooks/width/other_study.ipynb"
 
 
 @pytest.mark.parametrize(

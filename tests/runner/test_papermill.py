@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -112,19 +111,6 @@ def test_a_cell_that_ignores_its_interrupt_is_the_last(tmp_path, notebook):
     assert not (tmp_path / "next").exists()
 
 
-def test_hanging_cell_times_out(tmp_path, notebook):
-    book = notebook(
-        "import os, pathlib, time\n"
-        "pathlib.Path(os.environ['WORKBENCH_RUN_DIR'], 'pid').write_text(str(os.getpid()))\n"
-        "time.sleep(60)"
-    )
-    outcome = execute(book, {"a": 1}, tmp_path, timeout=1)
-    assert outcome.status == "failed"
-    assert outcome.error is not None
-    assert (outcome.error["cell"], outcome.error["name"]) == (2, "CellTimeout")
-    assert gone(int((tmp_path / "pid").read_text()))
-
-
 def test_full_disk_stops_the_writing_and_not_the_computation(tmp_path, notebook, monkeypatch):
     def full(path, text):
         raise OSError(28, "No space left on device")
@@ -158,24 +144,3 @@ def test_interrupted_run_says_how_to_go_on(tmp_path, notebook, command, number):
     assert "cell 2, line 3: Interrupted: by " in (found[0].parent / "page.html").read_text(encoding="utf-8")
     json.loads((found[0].parent / "executed.ipynb").read_text())
     assert gone(int(found[0].read_text()))
-
-
-@pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
-def test_kernel_does_not_outlive_a_killed_runner(tmp_path, notebook):
-    book = notebook(
-        "import os, pathlib, time\n"
-        "pathlib.Path(os.environ['WORKBENCH_RUN_DIR'], 'pid').write_text(str(os.getpid()))\n"
-        "time.sleep(60)"
-    )
-    code = (
-        "import sys, pathlib; from workbench.runner.papermill import execute\n"
-        "execute(pathlib.Path(sys.argv[1]), {'a': 1}, pathlib.Path(sys.argv[2]))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(book), str(tmp_path)])
-    end = time.monotonic() + 40
-    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()) and time.monotonic() < end:
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    assert gone(int((tmp_path / "pid").read_text()))
-    json.loads((tmp_path / "executed.ipynb").read_text())

@@ -11,14 +11,7 @@ _POLL_SECONDS = 0.2
 
 
 class Children:
-    """Processes by the number of their command; a signal to this one goes to each of them.
-
-    Args:
-        commands: What to start, by number.
-        at_once: How many at a time.
-        environment: Further variables of theirs.
-        stops: Signals received, growing meanwhile; after one, nothing else is started.
-    """
+    """Processes by the number of their command; what comes to ``stops`` goes to each, and nothing else is started."""
 
     def __init__(
         self, commands: Mapping[int, Sequence[str]], at_once: int, environment: Mapping[str, str], stops: Sequence[int]
@@ -50,10 +43,9 @@ class Children:
         if self._stops:
             return None
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        pipes |= {"text": True, "encoding": "utf-8", "errors": "replace", "env": self._environment}
         # A session of its own: Ctrl-C at a terminal would reach it twice, and the second signal kills.
-        process = subprocess.Popen(
-            argv, **pipes, text=True, encoding="utf-8", env=self._environment, start_new_session=True
-        )
+        process = subprocess.Popen(argv, start_new_session=True, **pipes)
         self._sent[process] = 0
         out, err = process.communicate()
         del self._sent[process]

@@ -1,4 +1,8 @@
-"""One run from checked parameters to record and page: what is done is shown, what is missing is computed."""
+"""One run from checked parameters to record and page: what is done is shown, what is missing is computed.
+
+Two processes that want the same run take turns: the second shows what the first computed. A run that failed or was
+interrupted goes on in its own folder. What the study refuses leaves no folder, unless an earlier attempt made it.
+"""
 
 import contextlib
 import hashlib
@@ -69,29 +73,7 @@ def launch(
     force: bool = False,
     more: dict[str, Any] | None = None,
 ) -> Launched:
-    """Run a study, or show its run of the same source, parameters and versions; progress goes to standard error.
-
-    Two processes that want the same run take turns: the second shows what the first computed. A run that failed or
-    was interrupted goes on in its own folder. Ctrl-C and SIGTERM end all this in good order.
-
-    Args:
-        notebook: The study.
-        values: A checked value for each parameter.
-        profile: Where the values came from, for the record.
-        out: Folder of all runs.
-        executor: As ``check_executor`` takes it.
-        workers: Worker processes; ``None`` takes ``WORKBENCH_WORKERS``, else one for each core.
-        timeout: Seconds a cell may take; ``None`` for no limit.
-        force: Compute again what is there already, in a new folder.
-        more: Further entries of the record.
-
-    Returns:
-        The run. What the study refused has left no folder, unless an earlier attempt made it.
-
-    Raises:
-        InputError: If a setting is wrong or ``out`` cannot be written, StorageError if it is full.
-        ExecutorError: If no scheduler answers.
-    """
+    """Run a study, or show its run of the same source, parameters and versions; progress goes to standard error."""
     workers = default_workers() if workers is None else workers
     require(is_count(workers, 1), "workers", "must be a whole number, at least 1", workers)
     require(timeout is None or (is_number(timeout) and timeout > 0), "timeout", "must be positive seconds", timeout)

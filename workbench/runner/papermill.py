@@ -35,6 +35,10 @@ from workbench.schema import read_cells
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 6.0  # an interrupted cell's time to end in good order
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+_MEANINGS: dict[type[BaseException], tuple[str, str]] = {
+    DeadKernelError: ("KernelDied", "the kernel was killed or crashed (out of memory is the usual cause)"),
+    CellTimeoutError: ("CellTimeout", "the cell took longer than --timeout allows"),
+}
 
 
 def execute(
@@ -47,21 +51,7 @@ def execute(
     watch: Callable[[], None] = lambda: None,
     stops: Sequence[int] = (),
 ) -> Outcome:
-    """Execute a notebook in a kernel of this interpreter, in the notebook's own folder.
-
-    Args:
-        notebook: The study.
-        parameters: Checked values, injected behind the parameters cell.
-        run_dir: Where ``executed.ipynb`` and ``log.txt`` go.
-        environment: Further environment variables of the kernel.
-        timeout: Seconds a cell may take; ``None`` for no limit.
-        watch: Called about ten times a second meanwhile.
-        stops: Signals received, growing meanwhile. The first interrupts the running cell, so that what it finished is
-            kept, and no other cell begins; a second kills.
-
-    Returns:
-        How it ended; an exception in a cell is an outcome too.
-    """
+    """Execute a notebook in its own folder and say how it ended; ``watch`` is called often, ``stops`` may grow."""
     notebook, run_dir = notebook.absolute(), run_dir.absolute()
     writer = _AtomicWriter()
     papermill_io.register(run_dir.anchor, writer)  # registering "local" would silently do nothing
@@ -176,7 +166,10 @@ def _kernel_kind(run_dir: Path, more: Mapping[str, str]) -> Iterator[type[_Kerne
 
 
 def _pass_time(work: Future[None], kind: type[_Kernel], stops: Sequence[int], watch: Callable[[], None]) -> None:
-    """Wait for the end, passing signals on: the first interrupts a cell, the second or a lack of patience kills."""
+    """Wait for the end, passing signals on: the first interrupts a cell, so that what it finished is kept.
+
+    The second, or a lack of patience, kills.
+    """
     asked = 0.0
     while not work.done():
         wait([work], _POLL_SECONDS)
@@ -200,10 +193,8 @@ def _outcome(error: BaseException | None, run_dir: Path, stops: Sequence[int]) -
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         line = re.search(r"Cell In\[\d+\], line (\d+)", trace)  # IPython's: the first is the failed cell's own
         said |= {"name": error.ename, "message": error.evalue, "traceback": trace, "line": line and int(line[1])}
-    elif isinstance(error, DeadKernelError):
-        said |= {"name": "KernelDied", "message": "the kernel was killed or crashed (out of memory is the usual cause)"}
-    elif isinstance(error, CellTimeoutError):
-        said |= {"name": "CellTimeout", "message": "the cell took longer than --timeout allows"}
+    elif type(error) in _MEANINGS:
+        said |= zip(("name", "message"), _MEANINGS[type(error)], strict=True)
     elif isinstance(error, OSError):
         return Outcome("failed", said, storage=str(error))
     if stops:

@@ -25,24 +25,13 @@ _ENDS = {2: "refused", 130: "interrupted", 143: "interrupted"}
 
 
 class Work:
-    """What a sweep has to do; its manifest is written as runs finish.
-
-    Args:
-        grid: The points.
-        manifest: The account of those this process is to run.
-        out: Folder of all runs.
-        options: ``executor``, ``workers``, ``timeout`` of ``workbench run``.
-        force: Run what is done again.
-
-    Attributes:
-        problems: What failed, a line each, with its exit code.
-    """
+    """What a sweep has to do, by its manifest, which is written as runs finish; ``options`` are those of a run."""
 
     def __init__(
         self, grid: Grid, manifest: dict[str, Any], out: Path, options: Mapping[str, Any], force: bool
     ) -> None:
         self.grid, self.manifest, self.out = grid, manifest, out.absolute()
-        self.problems: dict[str, int] = {}
+        self.problems: dict[str, int] = {}  # what failed, a line each, with its exit code
         earlier = earlier_runs(self.out, grid.notebook.stem)
         done = [run.record for runs in earlier.values() for run in runs if is_done(run)]
         self._seconds = [r["seconds"] for r in done if r.get("profile") == manifest["profile"] and r.get("seconds")]
