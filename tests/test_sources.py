@@ -85,10 +85,15 @@ def test_public_names_count_as_their_modules(tmp_path, text):
 
 
 def test_a_notebook_is_its_code_cells_and_their_imports(tmp_path):
-    write(tmp_path, {"a.py": "", "b.py": "", "c.py": ""})
-    cells = ["%matplotlib inline\n!ls\nimport a\n", "%%bash\nimport b\n", "import (\n", "import c\n"]
+    write(tmp_path, {"a.py": "", "b.py": "", "c.py": "", "d.py": ""})
+    cells = [
+        "%matplotlib inline\n!ls\nimport a\nif a:\n  import d\n  %time a\n",
+        "%%time\nimport b\n",
+        "import (\n",
+        "import c\n",
+    ]
     path = notebook(tmp_path / "study.ipynb", *cells)
-    assert names(path) == {"study", "a", "c"}
+    assert names(path) == {"study", "a", "b", "c", "d"}
     digest = source_digest(path)
     book = json.loads(path.read_text())
     book["cells"][0]["source"], book["metadata"] = ["# other words"], {"kernelspec": "other"}

@@ -34,7 +34,8 @@ def fail_unless(flag):
 
 class Odd(Exception):
     def __init__(self, a, b):  # cannot be rebuilt from its arguments, as some exceptions cannot
-        super().__init__(f"odd {a} {b}")
+        super().__init__(f"odd {a}: {b}\\nfurther lines")
+        self.add_note("a note: kept")
 
 def odd():
     raise Odd(1, 2)
@@ -42,7 +43,8 @@ def odd():
 def unkeepable(x):
     return {0: object(), 1: "kept"}[x] if x < 2 else os.sys.exit(3)
 
-def unseeded():
+def unseeded(x=0):
+    time.sleep(x / 1000)
     return [random.random(), float(numpy.random.rand()), float(torch.rand(())), torch.randn(20, 20).sum().item()]
 """
 
@@ -185,9 +187,12 @@ def test_a_failed_trial_is_on_record_until_it_succeeds(trials, tmp_path, workers
 def test_any_exception_comes_back(trials, tmp_path, workers):
     with (
         Sweep(tmp_path / "kept", workers=workers) as sweep,
-        pytest.raises(TrialError, match=r"odd\(\): Odd: odd 1 2; .*has the rest"),
+        pytest.raises(TrialError, match=r"odd\(\): Odd: odd 1: 2; .*has the rest"),
     ):
         sweep.map(trials.odd, [{}])
+    (path,) = (tmp_path / "kept").glob("*.failed.json")
+    assert json.loads(path.read_text())["message"] == "odd 1: 2\nfurther lines"
+    assert "a note: kept" in path.read_text()
 
 
 def test_an_error_names_five_trials(trials, tmp_path):
@@ -212,6 +217,15 @@ def test_unseeded_trials_draw_the_same_numbers_in_every_process(trials, tmp_path
             results += [trial.result for trial in sweep.map(trials.unseeded, [{}])]
     assert results[0] == results[1] == results[2]
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_serial_trials_of_several_threads_take_turns(trials, tmp_path):
+    jobs = [{"x": x} for x in range(8)]
+    expected = [trial.result for trial in Sweep(tmp_path / "one", "serial").map(trials.unseeded, jobs)]
+    with ThreadPoolExecutor(4) as threads:
+        sweep = Sweep(tmp_path / "many", "serial")
+        found = list(threads.map(lambda job: sweep.map(trials.unseeded, [job])[0].result, jobs))
+    assert found == expected
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -262,19 +276,19 @@ def test_a_sweep_given_up_is_computed_by_who_waits_for_it(trials, tmp_path):
             first.result()
 
 
-def test_an_edited_study_is_imported_again_by_workers(trials, tmp_path):
+def test_an_edited_study_is_imported_again_by_workers(trials, tmp_path, monkeypatch):
     job = [{"x": 1, "log": str(tmp_path / "log")}]
     with Sweep(tmp_path / "kept", workers=2) as sweep:
         assert sweep.map(trials.double, job)[0].result["y"] == 2
         (tmp_path / "helper_of_trials.py").write_text("FACTOR = 30\n")
+        (tmp_path / "more_trials.py").write_text(
+            "from some_trials import double as again\ndef double(x, log):\n    return again(x, log)\n"
+        )
+        import more_trials
+
+        assert sweep.map(more_trials.double, job)[0].result["y"] == 30
         assert sweep.map(trials.double, job)[0].result["y"] == 30
-
-
-def test_a_directory_that_cannot_be_written_is_refused_before_any_work(trials, tmp_path):
-    (tmp_path / "kept").write_text("a file")
-    with pytest.raises(StorageError, match=r"kept could not be written .*then resume"):
-        Sweep(tmp_path / "kept", workers=1).map(trials.double, [{"x": 1, "log": str(tmp_path / "log")}])
-    assert not (tmp_path / "log").exists()
+    monkeypatch.delitem(sys.modules, "more_trials")
 
 
 def test_a_result_that_cannot_be_stored_ends_the_sweep_and_keeps_the_rest(trials, tmp_path, monkeypatch):

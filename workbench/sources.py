@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +23,7 @@ def versions() -> list[str]:
 
 
 def source_digest(path: str | Path) -> str:
-    """Hash a Python file or notebook and all it imports, statically and from its own folder or the package.
-
-    Args:
-        path: A Python file, or a notebook, of which the code cells count.
+    """Hash a Python file or notebook and all it imports, as ``source_files`` finds it; a notebook is its code cells.
 
     Returns:
         64 hexadecimal digits that change when any of those files does, and not with where they lie.
@@ -38,9 +36,6 @@ def source_files(path: str | Path) -> dict[str, Path]:
     """Find a Python file or notebook and all it imports, statically and from its own folder or the package.
 
     Relative imports, imports inside functions, and the ``__init__`` of every package on the way count.
-
-    Args:
-        path: A Python file or a notebook.
 
     Returns:
         Files by the dotted names under which they are imported, the file itself first.
@@ -79,8 +74,9 @@ def _find(name: str, folders: tuple[Path, ...]) -> Path | None:
     """Return the project's file of a module name, or None for what is not the project's."""
     if name == "workbench":
         return None  # it only names public names and their modules: a further one must not make all results stale
-    roots = (Path(__file__).resolve().parent.parent,) if name.partition(".")[0] == "workbench" else folders
-    bases = [root.joinpath(*name.split(".")) for root in roots]
+    if name.startswith("workbench."):
+        folders = (Path(__file__).resolve().parent.parent,)
+    bases = [folder.joinpath(*name.split(".")) for folder in folders]
     candidates = (file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py"))
     return next((file for file in candidates if file.is_file()), None)
 
@@ -101,15 +97,10 @@ def _read_once(path: Path, _modified: int, _size: int) -> tuple[str, tuple[str, 
         sources = ["".join(cell["source"]) for cell in cells]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not a whole notebook ({type(error).__name__}: {error}); restore it") from error
-    names = [name for source in sources for name in _names(_without_magics(source))]
-    return hashlib.sha256(json.dumps(sources).encode()).hexdigest(), tuple(names)
-
-
-def _without_magics(source: str) -> str:
-    """Return a cell without lines that only IPython understands; ``%%`` hands it a whole cell."""
-    if source.lstrip().startswith("%%"):
-        return ""
-    return "\n".join("" if line.startswith(("%", "!")) else line for line in source.splitlines())
+    # IPython's own lines would keep the rest from being parsed.
+    plain = [re.sub(r"(?m)^\s*[%!].*", "", source) for source in sources]
+    names = tuple(name for source in plain for name in _names(source))
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest(), names
 
 
 def _names(source: bytes | str) -> Iterator[str]:
@@ -119,7 +110,7 @@ def _names(source: bytes | str) -> Iterator[str]:
             nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError):
         return
-    whole = False
+    whole = False  # import workbench as wb; wb.train(...)
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -128,5 +119,5 @@ def _names(source: bytes | str) -> Iterator[str]:
             base = "." * node.level + (node.module or "")
             yield base
             yield from (f"{base}{'.' if node.module else ''}{alias.name}" for alias in node.names)
-    if whole:  # import workbench as wb; wb.train(...)
+    if whole:
         yield from (f"workbench.{node.attr}" for node in nodes if isinstance(node, ast.Attribute))

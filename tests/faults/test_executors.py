@@ -365,12 +365,12 @@ def test_a_scheduler_that_is_not_there_is_named(study, tmp_path):
         (
             "import importlib.metadata as m\n"
             "m.version = lambda name, old=m.version: '1.0' if name == 'torch' else old(name)\n",
-            r"cannot compute this: it has torch and NumPy 1\.0, .*install the same there",
+            r"cannot compute this: .*torch and NumPy \(1\.0, .*install the same there",
         ),
         (
             "import workbench.sources as s\n"
             "s._read = lambda path, old=s._read: ('0', ()) if path.name == 'seeds.py' else old(path)\n",
-            "cannot compute this: its source files of workbench are others",
+            "cannot compute this: its workbench, or .* are others",
         ),
         ("import sys\nsys.modules['workbench'] = None\n", "install this version of workbench there"),
     ],
@@ -387,7 +387,7 @@ def test_a_worker_that_would_compute_something_else_is_refused(own_cluster, tmp_
     own_cluster.wait(1)
     with Sweep(tmp_path / "kept", f"dask:{own_cluster.address}") as sweep, pytest.raises(ExecutorError, match=words):
         sweep.map(plain_trial.f, [{"x": 1}])
-    assert not list((tmp_path / "kept").iterdir())
+    assert not (tmp_path / "kept").exists()
     monkeypatch.delitem(sys.modules, "plain_trial")
 
 

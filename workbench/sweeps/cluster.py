@@ -1,37 +1,34 @@
 """Trials on a Dask cluster. Loads ``distributed``, so it is imported when a cluster is asked for.
 
 A worker may run anywhere with workbench installed. The study's own files are sent to it, under a name that is their
-digest: files of two studies may share names. A worker whose key for a trial is not the driver's refuses the trial.
+digest: files of two studies may share names. A worker with other versions or sources than the driver's refuses trials.
 """
 
 import contextlib
 import functools
 import importlib.util
-import itertools
 import json
 import logging
 import platform
 import queue
-import socket
 import sys
 import threading
 import warnings
 from asyncio import CancelledError
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from distributed import Client, KilledWorker, Worker, WorkerPlugin
 
-from workbench.errors import ExecutorError, require
-from workbench.sources import source_files
-from workbench.sweeps.executors import split_address
-from workbench.sweeps.job import Calls, Job, Outcome, Outcomes, call, failure
+from workbench.errors import ExecutorError
+from workbench.sources import source_digest, source_files, versions
+from workbench.sweeps.job import Calls, Job, Outcome, Outcomes, failure, turn
 
 _PATIENCE = 5.0  # seconds until a scheduler must answer
-_GO_ON = "what is finished is kept: run again, on this or another executor, to go on"
 
 
 class Dask:
@@ -46,6 +43,7 @@ class Dask:
 
     def run(self, job: Job, calls: Calls) -> Outcomes:
         """Yield keys and outcomes as they come; closed early, withdraw those that have not."""
+        job = replace(job, function=None)  # a worker imports it by its name
         with self._lock:
             client = self._connect()
             self._ship(client, job)
@@ -72,41 +70,26 @@ class Dask:
             if self._client.status == "running":
                 return self._client
             self._client.close()
+        address = self._address
         try:
-            address = self._reach()
+            if address.startswith("file:"):
+                address = json.loads(Path(address.removeprefix("file:")).read_text(encoding="utf-8"))["address"]
             self._client = Client(address, timeout=_PATIENCE, set_as_default=False)
-            self._look(self._client)
+            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         except (OSError, ValueError, LookupError, TypeError) as error:
             problem = f"no Dask scheduler answers at {self._address} ({error}); start one with: dask scheduler"
-            raise ExecutorError(f"{problem}; {_GO_ON}") from error
-        return self._client
-
-    def _reach(self) -> str:
-        """Return the scheduler's address, once something answers there: a client that fails is slow to go away."""
-        address = self._address
-        scheme, host, port = split_address(address)
-        if scheme == "file":
-            address = json.loads(Path(host).read_text(encoding="utf-8"))["address"]
-            scheme, host, port = split_address(address)
-        if port:
-            socket.create_connection((host, port), timeout=_PATIENCE).close()
-        return address
-
-    def _look(self, client: Client) -> None:
-        """Warn of a cluster that cannot do what one expects of it."""
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            raise _failed(problem) from error
         if not workers:
             warnings.warn(f"the Dask cluster at {self._address} has no workers now; trials wait for one", stacklevel=2)
         if any(worker["nthreads"] > 1 for worker in workers):
             problem = "some Dask workers have several threads, of which trials use one"
             warnings.warn(f"{problem}; start them with --nthreads 1, and --nworkers for more", stacklevel=2)
+        return self._client
 
     def _ship(self, client: Client, job: Job) -> None:
         """Send the study's own files to all workers, present and future."""
-        found = source_files(job.file)
-        require(job.module in found, "function", f"must be imported as {next(iter(found))}", job.module)
         files = {}
-        for name, file in found.items():
+        for name, file in source_files(job.file).items():
             if name.partition(".")[0] != "workbench":
                 path = name.replace(".", "/")
                 files[f"{path}/__init__.py" if file.name == "__init__.py" else f"{path}.py"] = file.read_bytes()
@@ -114,7 +97,7 @@ class Dask:
             client.register_plugin(Study(job.source, files))
         except Exception as error:  # whatever setting up raised on a worker
             problem = f"the workers at {self._address} cannot take the study's files ({type(error).__name__}: {error})"
-            raise ExecutorError(f"{problem}; install this version of workbench there; {_GO_ON}") from error
+            raise _failed(f"{problem}; install this version of workbench there") from error
 
     def _submit(self, client: Client, job: Job, calls: Calls) -> Iterator[tuple[str, Outcome | None]]:
         """Yield keys and outcomes, None where workers died under the call."""
@@ -123,28 +106,20 @@ class Dask:
         waiting: dict[Future[Outcome], str] = {}
         try:
             for key, parameters in calls.items():
-                names = (job.source, job.module, job.name, job.data)
-                future = executor.submit(work, names, list(job.versions), key, dict(parameters))
+                future = executor.submit(work, job, dict(parameters))
                 waiting[future] = key
                 future.add_done_callback(arrived.put)
             while waiting:
-                future = self._next(client, arrived)
-                yield waiting.pop(future), self._outcome(future)
+                try:
+                    future = arrived.get(timeout=_PATIENCE)
+                except queue.Empty:
+                    # A client that has found its scheduler again has forgotten its futures.
+                    if client.status != "running" or not client.futures:
+                        raise self._lost() from None
+                else:
+                    yield waiting.pop(future), self._outcome(future)
         finally:
             executor.shutdown(wait=False)
-
-    def _next(self, client: Client, arrived: "queue.SimpleQueue[Future[Outcome]]") -> "Future[Outcome]":
-        """Wait for a call to end, looking now and then whether any still can."""
-        for silences in itertools.count(1):
-            with contextlib.suppress(queue.Empty):
-                return arrived.get(timeout=_PATIENCE)
-            # A client that has found its scheduler again has forgotten its futures.
-            if client.status != "running" or not client.futures:
-                raise self._lost()
-            if silences % 12 == 0:  # a minute: nannies have long replaced workers that died
-                with contextlib.suppress(OSError):
-                    self._look(client)
-        raise AssertionError
 
     def _outcome(self, future: "Future[Outcome]") -> Outcome | None:
         """Return how a call ended; raise ExecutorError for what is the cluster's fault."""
@@ -155,14 +130,18 @@ class Dask:
             return None
         if error is not None:
             problem = f"the cluster at {self._address} cannot run trials ({type(error).__name__}: {error})"
-            raise ExecutorError(f"{problem}; {_GO_ON}") from error
+            raise _failed(problem) from error
         if "refused" in future.result():
-            raise ExecutorError(f"{future.result()['refused']}; {_GO_ON}")
+            raise _failed(future.result()["refused"])
         return future.result()
 
     def _lost(self) -> ExecutorError:
-        """Return the error of a scheduler that went away."""
-        return ExecutorError(f"the Dask scheduler at {self._address} was lost; {_GO_ON}")
+        return _failed(f"the Dask scheduler at {self._address} was lost")
+
+
+def _failed(problem: str) -> ExecutorError:
+    """Return the error of a cluster with the remedy."""
+    return ExecutorError(f"{problem}; what is finished is kept: run again, on this or another executor, to go on")
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -174,7 +153,6 @@ def _is_news(record: logging.LogRecord) -> bool:
 # What follows runs on workers.
 
 _studies: dict[str, tuple[Path, dict[str, ModuleType]]] = {}  # by digest: their folder, and what was imported from it
-_one_at_a_time = threading.Lock()  # modules, torch's threads and random generators are the process's
 
 
 class Study(WorkerPlugin):
@@ -188,6 +166,7 @@ class Study(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Write the files; they become importable only while a trial of this study runs."""
         folder = Path(worker.local_directory) / self.name
+        folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
@@ -195,37 +174,31 @@ class Study(WorkerPlugin):
         _studies[self.digest] = (folder, {})
 
 
-def work(names: tuple[str, str, str, str], versions: list[str], key: str, parameters: Mapping[str, Any]) -> Outcome:
-    """Make one call of a study that was sent here, unless this worker would name it by another key."""
-    study, module, name, _ = names
+def work(job: Job, parameters: Mapping[str, Any]) -> Outcome:
+    """Make one call of a study that was sent here, unless something else could come out than at the driver."""
     try:
-        with _one_at_a_time, _importable(study):
-            here = _job(names)
-            if here.key(parameters) == key:
-                return call(module, name, parameters, key)
-        differs = "its source files of workbench are others"
-        if list(here.versions) != versions:
-            differs = f"it has torch and NumPy {', '.join(here.versions)}, here they are {', '.join(versions)}"
+        with turn, _importable(job.source):
+            if _is_same(job):
+                return job.call(parameters)
+        problem = f"its workbench, or its torch and NumPy ({', '.join(versions())}), are others than the driver's"
     except Exception as error:  # none may leave: one that cannot be sent would let the driver wait for ever
-        differs = f"{type(error).__name__}: {error}"
-    return {"refused": f"a worker on {platform.node()} cannot compute this: {differs}; install the same there"}
+        problem = f"{type(error).__name__}: {error}"
+    return {"refused": f"a worker on {platform.node()} cannot compute this: {problem}; install the same there"}
 
 
 @functools.cache
-def _job(names: tuple[str, str, str, str]) -> Job:
-    """Describe a function as this process finds it."""
-    study, module, name, data = names
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"module {module} of study {study} is not there")
-    return Job.at(module, name, Path(spec.origin), data)
+def _is_same(job: Job) -> bool:
+    """Tell whether all that decides a result is in this process as at the driver."""
+    spec = importlib.util.find_spec(job.module)
+    same = spec is not None and spec.origin is not None and source_digest(spec.origin) == job.source
+    return same and tuple(versions()) == job.versions
 
 
 @contextlib.contextmanager
 def _importable(study: str) -> Iterator[None]:
     """Make a study's modules, and of that name no others, importable."""
     folder, own = _studies[study]
-    names = {path.stem for path in folder.iterdir()} if folder.is_dir() else set()
+    names = {path.stem for path in folder.iterdir()}
     others = _taken(names)
     sys.modules.update(own)
     sys.path.insert(0, str(folder))

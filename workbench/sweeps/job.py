@@ -6,10 +6,11 @@ import importlib
 import inspect
 import json
 import random
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from workbench.sources import source_digest, versions
 Outcome = dict[str, Any]
 Calls = Mapping[str, Mapping[str, Any]]  # parameters by key
 Outcomes = Iterator[tuple[str, Outcome]]
+
+turn = threading.RLock()  # held by a call: torch's threads, random generators and modules are the whole process's
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,8 @@ class Job:
         name, module = getattr(function, "__qualname__", "<lambda>"), function.__module__
         importable = module != "__main__" and name.isidentifier()
         require(importable, "function", "must stand at the top of an importable module", name, "move it to a .py file")
-        return replace(cls.at(module, name, Path(inspect.getfile(inspect.unwrap(function))), data), function=function)
-
-    @classmethod
-    def at(cls, module: str, name: str, file: Path, data: str) -> "Job":
-        """Describe a function by its names and the file it stands in."""
-        return cls(module, name, file, data, source_digest(file), tuple(versions()))
+        file = Path(inspect.getfile(inspect.unwrap(function)))
+        return cls(module, name, file, data, source_digest(file), tuple(versions()), function)
 
     def key(self, parameters: Mapping[str, Any]) -> str:
         """Return the name of a trial's file: 32 hexadecimal digits."""
@@ -60,20 +59,18 @@ class Job:
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
-
-def call(
-    module: str, name: str, parameters: Mapping[str, Any], key: str, function: Callable[..., Any] | None = None
-) -> Outcome:
-    """Call a trial; whatever it raises becomes data, which any process and version can read."""
-    started = time.process_time()
-    try:
-        function = function or getattr(importlib.import_module(module), name)
-        with _alone(int(key[:8], 16)):
-            result = plain(function(**parameters))
-    except (Exception, SystemExit) as error:
-        message = traceback.format_exception_only(error)[-1].strip().partition(": ")[2]
-        return failure(type(error).__name__, message, traceback.format_exc())
-    return {"result": result, "seconds": time.process_time() - started}
+    def call(self, parameters: Mapping[str, Any]) -> Outcome:
+        """Call the function; whatever it raises becomes data, which any process and version can read."""
+        try:
+            function = self.function or getattr(importlib.import_module(self.module), self.name)
+            with _alone(int(self.key(parameters)[:8], 16)):
+                started = time.process_time()
+                result = plain(function(**parameters))
+                return {"result": result, "seconds": time.process_time() - started}
+        except (Exception, SystemExit) as error:
+            # Indented lines show where a syntax error is; notes come last.
+            said = next(text for text in traceback.format_exception_only(error) if not text.startswith(" "))
+            return failure(type(error).__name__, said.strip().partition(": ")[2], traceback.format_exc())
 
 
 def failure(error: str, message: str, trace: str = "", attempts: int = 1) -> Outcome:
@@ -87,16 +84,16 @@ def _alone(seed: int) -> Iterator[None]:
     import numpy as np
     import torch
 
-    threads, state, legacy = torch.get_num_threads(), random.getstate(), np.random.get_state()  # noqa: NPY002
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices):
-        torch.set_num_threads(1)
-        # A trial should draw from its own seed; one that does not still gets the same numbers on every executor.
-        for start in (random.seed, np.random.seed, torch.manual_seed):
-            start(seed)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            random.setstate(state)
-            np.random.set_state(legacy)  # noqa: NPY002
+    with turn:
+        threads, state, legacy = torch.get_num_threads(), random.getstate(), np.random.get_state()  # noqa: NPY002
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()):
+            torch.set_num_threads(1)
+            # A trial should draw from its own seed; one that does not still gets the same numbers on every executor.
+            for start in (random.seed, np.random.seed, torch.manual_seed):
+                start(seed)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(threads)
+                random.setstate(state)
+                np.random.set_state(legacy)  # noqa: NPY002

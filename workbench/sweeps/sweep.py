@@ -6,9 +6,11 @@ source of everything it imports statically from its project; so nothing is compu
 """
 
 import contextlib
+import hashlib
+import json
 import os
-import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -16,11 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import DataError, StorageError, is_count, require
-from workbench.files import unwritten
+from workbench.errors import DataError, is_count, require
+from workbench.files import plain, write_json
 from workbench.sweeps.executors import default_workers, make_executor, require_executor
 from workbench.sweeps.job import Calls, Job, Outcome
-from workbench.sweeps.kept import read_trial, write_trial
 
 _SHOWN = 5  # failed trials that an error names
 
@@ -115,18 +116,15 @@ class Sweep:
 
         Raises:
             InputError: If the function cannot be imported by a worker.
-            StorageError: If a result cannot be kept; nothing is computed where the directory cannot be written.
+            StorageError: If a result cannot be kept; no further trial is begun.
             ExecutorError: If a cluster is out of reach, or lost on the way; finished trials are kept.
             TrialError: After all others have finished, if some failed; names the files that hold their tracebacks.
         """
         job = Job.of(function, self.data_checksum)
         keys = [job.key(parameters) for parameters in trials]
-        calls = {key: dict(parameters) for key, parameters in zip(keys, trials, strict=True)}
-        with self._lock:
-            self._keys |= dict.fromkeys(keys)
-        done: dict[str, Trial | str] = {key: found for key in calls if (found := self._find(key))}
-        if len(done) < len(calls):
-            self._require_writable()
+        calls = dict(zip(keys, trials, strict=True))
+        self._keys |= dict.fromkeys(keys)
+        done: dict[str, Trial | str] = {}
         while missing := {key: calls[key] for key in calls if key not in done}:
             for key, trial in self._settle(job, missing):
                 done[key] = trial
@@ -140,21 +138,19 @@ class Sweep:
         return [trial for key in keys if isinstance(trial := done[key], Trial)]
 
     def _settle(self, job: Job, calls: Calls) -> Iterator[tuple[str, Trial | str]]:
-        """Yield trials, or one line on each that failed; those that another thread has begun are awaited, not run.
-
-        What the other thread gave up is left out.
-        """
+        """Yield trials, or why one failed; those that another thread has begun are awaited, left out if it gave up."""
         with self._lock:
             begun = {key: self._running[key] for key in calls if key in self._running}
             own: dict[str, Future[Trial | str | None]] = {key: Future() for key in calls if key not in begun}
             self._running |= own
         try:
-            # Another thread may have finished some just before.
-            there = {key: found for key in own if (found := self._find(key))}
-            for key, found in there.items():
-                own[key].set_result(found)
-                yield key, found
-            for key, outcome in self._executor.run(job, {key: calls[key] for key in own if key not in there}):
+            found = {key: trial for key in own if (trial := self._find(key))}
+            for key, trial in found.items():
+                own[key].set_result(trial)
+                yield key, trial
+            missing = {key: calls[key] for key in own if key not in found}
+            # A cluster is left alone where there is nothing to compute.
+            for key, outcome in self._executor.run(job, missing) if missing else ():
                 ended = self._keep(job, key, calls[key], outcome)
                 own[key].set_result(ended)
                 yield key, ended
@@ -186,9 +182,8 @@ class Sweep:
             write_trial(failed, job, key, parameters, outcome)
             given = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
             shown = given if len(given) <= 100 else f"{given[:97]}..."
-            return (
-                f"{job.name}({shown}): {outcome['error']}: {outcome['message'] or 'no message'}; {failed} has the rest"
-            )
+            why = f"{outcome['error']}: {outcome['message'].partition(chr(10))[0] or 'no message'}"
+            return f"{job.name}({shown}): {why}; {failed} has the rest"
         path, attempt = self.directory / f"{key}.json", 1
         while self.force and path.exists():
             attempt += 1
@@ -201,11 +196,42 @@ class Sweep:
             self._forced[key] = trial
         return trial
 
-    def _require_writable(self) -> None:
-        """Refuse to compute what could not be kept."""
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.directory):
-                pass
-        except OSError as error:
-            raise StorageError(unwritten(self.directory, error)) from error
+
+def trial_digest(record: Mapping[str, Any]) -> str:
+    """Return what a trial's ``digest`` must be: the SHA-256 of its other fields as canonical JSON."""
+    fields = {name: value for name, value in plain(dict(record)).items() if name != "digest"}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_trial(path: str | Path) -> dict[str, Any] | None:
+    """Read a finished trial's file.
+
+    Args:
+        path: ``<key>.json``, or ``<key>.<attempt>.json`` of a forced rerun.
+
+    Returns:
+        What it holds, or None if there is no such file.
+
+    Raises:
+        DataError: If the file is not whole, was changed, or is another trial's.
+    """
+    path = Path(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        names = {"key", "result", "seconds", "digest"} <= record.keys() and record["key"] == path.name.partition(".")[0]
+        problem = "" if names and record["digest"] == trial_digest(record) else "its digest or its name does not match"
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        raise DataError(f"{path} is not a whole trial ({problem}); remove it")
+    return dict(record)
+
+
+def write_trial(path: Path, job: Job, key: str, parameters: Mapping[str, Any], outcome: Outcome) -> None:
+    """Keep how a trial ended, or raise StorageError."""
+    record = {"schema": 1, "key": key, "function": f"{job.module}.{job.name}", "parameters": dict(parameters)}
+    record |= {"data_checksum": job.data, "finished": time.time(), **outcome}
+    write_json(path, record | {"digest": trial_digest(record)})
