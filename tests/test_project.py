@@ -2,12 +2,14 @@
 
 import ast
 import importlib.metadata
+import io
 import json
 import re
 import shutil
 import statistics
 import subprocess
 import sys
+import tokenize
 import tomllib
 from pathlib import Path
 
@@ -92,6 +94,23 @@ def test_nothing_stored_or_typed_is_ever_executed(path):
             assert not (isinstance(node.func, ast.Name) and node.func.id in {"eval", "exec"}), ast.unparse(node)
             for keyword in node.keywords:
                 assert (keyword.arg, ast.unparse(keyword.value)) not in {("shell", "True"), ("weights_only", "False")}
+
+
+def code_lines(path: Path) -> int:
+    """Count a file's lines but blank ones, comments and docstrings, of which there cannot be too many."""
+    text = path.read_text(encoding="utf-8")
+    quiet = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = [token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in quiet]
+    lines = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            lines -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    return len(lines)
+
+
+def test_the_package_stays_small():
+    assert sum(map(code_lines, SOURCES)) < 6000
+    assert not [path.name for path in SOURCES if len(path.read_text(encoding="utf-8").splitlines()) > 300]
 
 
 def test_import_is_light():

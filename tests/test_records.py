@@ -279,3 +279,9 @@ def test_many_readers_do_not_keep_an_owner_out(tmp_path):
             reader.kill()
             reader.wait()
     assert len(Run.read(run.folder).record["attempts"]) == 10
+
+
+@pytest.mark.parametrize("name", ["trials", "site"])
+def test_a_study_does_not_take_the_name_of_another_folder(tmp_path, name):
+    with pytest.raises(InputError, match=r"study must not be one of trials, site"):
+        Run.start(tmp_path, name, {})

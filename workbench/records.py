@@ -18,6 +18,7 @@ from workbench.errors import DataError, InputError, StorageError, require
 from workbench.files import read_json, unwritten, write_json
 
 SCHEMA = 1  # of run.json and results.json; a reader refuses what is newer
+_TAKEN = ("trials", "site")  # beside the studies' folders
 STATUSES = ("running", "done", "failed", "refused", "interrupted")
 _PACKAGES = ("workbench", "numpy", "scipy", "torch", "scikit-learn", "pandas", "gymnasium", "papermill", "ipykernel")
 _FIELDS = {"schema": int, "study": str, "run": str, "status": str, "parameters": dict, "started": str}
@@ -209,6 +210,9 @@ def _new_folder(out: Path, study: str) -> Path:
     """Make a folder named by the UTC time, parts of a second in hexadecimal: names sort by time."""
     plain_name = study and study == Path(study).name and not study.startswith(".")
     require(bool(plain_name), "study", "must be a name, not a path, that begins without a dot", study)
+    require(
+        study not in _TAKEN, "study", f"must not be one of {', '.join(_TAKEN)}, folders of their own", study, "rename"
+    )
     place = out.absolute() / study
     try:
         place.mkdir(parents=True, exist_ok=True)

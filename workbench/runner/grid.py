@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import DataError, InputError, require
-from workbench.files import plain, read_json, write_json, write_text
+from workbench.files import plain, read_json, write_json
+from workbench.runner.console import write_csv
 from workbench.runner.studies import resolve, seeded
 from workbench.schema import Schema, read_schema
 
@@ -188,7 +189,7 @@ def _row(point: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def write_table(rows: "pd.DataFrame", manifest: Mapping[str, Any], out: Path) -> None:
     """Write a sweep's table beside its manifest, as CSV."""
-    write_text(manifest_path(manifest, out).with_suffix(".csv"), rows.to_csv(index=False))
+    write_csv(manifest_path(manifest, out).with_suffix(".csv"), rows)
 
 
 def spread(rows: "pd.DataFrame", manifest: Mapping[str, Any]) -> "pd.DataFrame | None":
