@@ -347,3 +347,10 @@ def test_the_environment_says_how_many_workers(tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_WORKERS", "many")
     with pytest.raises(InputError, match="WORKBENCH_WORKERS must be a whole number"):
         Sweep(tmp_path)
+
+
+def test_a_directory_that_cannot_be_written_is_refused_before_any_work(trials, tmp_path):
+    (tmp_path / "kept").write_text("a file")
+    with pytest.raises(StorageError, match=r"kept could not be written .*then resume"):
+        Sweep(tmp_path / "kept", workers=1).map(trials.double, [{"x": 1, "log": str(tmp_path / "log")}])
+    assert not (tmp_path / "log").exists()

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,15 @@ def unwritten(path: Path, error: OSError) -> str:
     """Say that a file could not be written, why, and what helps."""
     why = error.strerror or error
     return f"{path} could not be written ({why}); earlier files are intact: free space or mend the folder, then resume"
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder and raise StorageError unless files can be written there: nothing that cannot be kept is begun."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise StorageError(unwritten(folder, error)) from error
 
 
 def read_json(path: str | Path) -> Any:

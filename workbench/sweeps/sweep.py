@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import DataError, is_count, require
-from workbench.files import plain, write_json
+from workbench.files import plain, require_writable, write_json
 from workbench.sweeps.executors import default_workers, make_executor, require_executor
 from workbench.sweeps.job import Calls, Job, Outcome
 
@@ -116,7 +116,7 @@ class Sweep:
 
         Raises:
             InputError: If the function cannot be imported by a worker.
-            StorageError: If a result cannot be kept; no further trial is begun.
+            StorageError: If a result cannot be kept; nothing is computed where the directory cannot be written.
             ExecutorError: If a cluster is out of reach, or lost on the way; finished trials are kept.
             TrialError: After all others have finished, if some failed; names the files that hold their tracebacks.
         """
@@ -149,6 +149,8 @@ class Sweep:
                 own[key].set_result(trial)
                 yield key, trial
             missing = {key: calls[key] for key in own if key not in found}
+            if missing:
+                require_writable(self.directory)
             # A cluster is left alone where there is nothing to compute.
             for key, outcome in self._executor.run(job, missing) if missing else ():
                 ended = self._keep(job, key, calls[key], outcome)
