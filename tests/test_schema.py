@@ -97,6 +97,7 @@ def test_text_is_read_by_declared_type(schema, text, value):
         ("n_sed=3", "n_sed must be a parameter of demo, got an unknown name; did you mean n_seeds"),
         ("zzz=3", "choose from dataset, n_seeds"),
         ("n_seeds", "-p must be name=value, got 'n_seeds'"),
+        ("=3", "-p must be name=value, got '=3'"),
         (
             "n_seeds=banana",
             r"-p: n_seeds must be Annotated\[int, Ge\(1\)\], got 'banana'; input should be a valid integer",

@@ -79,26 +79,26 @@ class Schema:
 
     def __getitem__(self, name: str) -> Parameter:
         """Return the parameter of that name, or raise InputError."""
-        return self._known(name, "schema")
+        return self.known(name, "schema")
 
     def check(self, given: dict[str, Any], origin: str) -> dict[str, Any]:
         """Check values by name, or raise InputError; ``origin`` says where they came from."""
-        return {name: self._known(name, origin).check(value, origin) for name, value in given.items()}
+        return {name: self.known(name, origin).check(value, origin) for name, value in given.items()}
 
     def parse(self, assignments: Iterable[str]) -> dict[str, Any]:
         """Read and check ``name=value`` texts by the declared types; raise InputError for what is none."""
         given: dict[str, Any] = {}
         for assignment in assignments:
             name, equals, text = (part.strip() for part in assignment.partition("="))
-            if not equals:
+            if not (name and equals):
                 raise InputError(f"-p must be name=value, got {assignment!r}; write for example -p {self.names[0]}=...")
             if name in given:
                 raise InputError(f"-p {name} must be given once, got it twice; keep one")
-            given[name] = self._known(name, "-p").read(text, "-p")
+            given[name] = self.known(name, "-p").read(text, "-p")
         return given
 
-    def _known(self, name: str, origin: str) -> Parameter:
-        """Return the parameter of that name or raise with the nearest one."""
+    def known(self, name: str, origin: str) -> Parameter:
+        """Return the parameter of that name, or raise InputError with the nearest; ``origin`` says who named it."""
         if name in self.names:
             return self.parameters[self.names.index(name)]
         near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.5)

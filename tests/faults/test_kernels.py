@@ -305,6 +305,7 @@ def test_a_cell_that_hangs_ends_in_time(tmp_path):
     done = bench.run("--timeout", "4", "--executor", "serial")
     assert done.returncode == 1
     assert "cell 4: CellTimeout: the cell took longer than --timeout allows" in done.stderr
+    assert "Task was destroyed" not in done.stderr
     assert not bench.left()
     assert bench.finished() == set(range(N_TRIALS))
 

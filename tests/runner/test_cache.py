@@ -108,8 +108,14 @@ def test_a_running_run_is_never_touched(out):
 def test_a_name_that_is_not_there(out):
     with pytest.raises(InputError, match=r"NAME must be one of m\.f, m\.g, unused, .*, got '\.\./x'"):
         choose(cache_rows(out), ["../x"])
-    with pytest.raises(InputError, match="NAME must be one of nothing that is there, got 'm'"):
+    with pytest.raises(InputError, match=r"NAME must be one of unused, failed, damaged, .*, got 'm'"):
         choose([], ["m"])
+
+
+def test_names_of_which_there_is_nothing_are_no_mistake(tmp_path):
+    chosen = choose([], ["failed", "leftovers"])
+    assert [row.paths for row in chosen] == [[], []]
+    assert remove(chosen, tmp_path) == 0
 
 
 def test_strangers_records_are_counted_and_not_believed(out):

@@ -125,6 +125,7 @@ def invoke(monkeypatch, tmp_path, capsys):
         (["--seed", "3"], "--seed: seed must be a parameter of demo"),
         (["--out", "file"], "out must be a folder that can be written, got 'file'"),
         (["--workers", "0"], "--workers"),
+        (["--dry-run", "--executor", "slurm"], "executor must be serial, processes or dask:ADDRESS, got 'slurm'"),
         (["--typo", "0"], "--typo"),
     ],
 )

@@ -57,7 +57,7 @@ def test_seeds(read, notebook, text, seeds):
     ("grids", "settings", "message"),
     [
         (["a=1,b"], {}, "-g: a must be int, got 'b'"),
-        (["wdths=1"], {}, "did you mean widths"),
+        (["wdths=1"], {}, "^-g: wdths must be a parameter of demo, .* did you mean widths"),
         (["a"], {}, "-g must be name=a,b,c"),
         (["a="], {}, "-g must be name=a,b,c"),
         (["a=1", "a=2"], {}, "-g a must be given once"),
@@ -65,6 +65,7 @@ def test_seeds(read, notebook, text, seeds):
         (["a=1,2,1"], {}, "must have values that differ"),
         ([], {}, "-g must name what is swept"),
         ([], {"seeds": "3:3"}, "--seeds must be first:end"),
+        ([], {"seeds": "0:1000000000000"}, "--seeds must be at most 10000"),
         ([], {"seeds": "x"}, "--seeds must be first:end"),
         (["seed=1"], {"seeds": "0:2"}, "-g seed must be given once"),
         (["a=1"], {"profile": "tiny"}, "--profile must be one of"),

@@ -280,11 +280,14 @@ def test_signals_are_collected_while_a_run_is_at_work(study):
     assert study.launch().reused
 
 
-def test_a_signal_before_anything_began_leaves_nothing(study, monkeypatch):
+def test_a_signal_before_anything_began_leaves_nothing(study, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["workbench", "run", "my study"])
     monkeypatch.setattr(launch, "leave_if", lambda _: stops.leave_if([signal.SIGTERM]))
     with pytest.raises(SystemExit) as stop:
         study.launch()
     assert stop.value.code == 143
+    assert "nothing was begun; start it with: " in (said := capsys.readouterr().err)
+    assert said.endswith("run 'my study'\n")
     assert not study.calls
     assert not (study.out / "demo").exists()
 

@@ -76,8 +76,10 @@ def cache_rows(out: Path) -> list[Row]:
 def choose(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     """Return the rows of these names, or raise InputError."""
     known = {row.name: row for row in rows}
+    # These are names though nothing has them: what cleans up regularly then has nothing to do.
+    known |= {name: Row(name, what) for name, what in _OTHERS.items() if name not in known}
     for name in names:
-        require(name in known, "NAME", f"must be one of {', '.join(known) or 'nothing that is there'}", name)
+        require(name in known, "NAME", f"must be one of {', '.join(known)}", name)
     return [known[name] for name in dict.fromkeys(names)]
 
 

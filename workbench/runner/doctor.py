@@ -174,7 +174,8 @@ def _kernel(_: Path) -> Said:
     try:
         client.start_channels()
         client.wait_for_ready(timeout=60)
-        client.execute_interactive("1", timeout=30, store_history=False)
+        # Without a hook what the cell shows would be printed before the table, and before JSON.
+        client.execute_interactive("1", timeout=30, store_history=False, output_hook=lambda _: None)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1  # of a manifest
+MOST_SEEDS = 10_000  # more are a slip of the hand, and would be checked for hours before anything is said
 SEEDS = ("seed", "seeds")  # rows that differ in these only are repetitions
 _FIELDS = {"study": str, "id": str, "base": dict, "grid": dict, "points": list}
 _BETTER = ("pending", "refused", "interrupted", "failed", "done")  # which account of a point is kept
@@ -71,17 +72,18 @@ def _read_values(schema: Schema, text: str) -> tuple[str, list[Any]]:
     """Read ``name=a,b,c`` by the declared type of the name."""
     name, _, values = (part.strip() for part in text.partition("="))
     require(bool(name and values), "-g", "must be name=a,b,c", text)
-    return name, [schema[name].read(value, "-g") for value in split_values(values)]
+    return name, [schema.known(name, "-g").read(value, "-g") for value in split_values(values)]
 
 
 def _read_seeds(schema: Schema, text: str) -> tuple[str, list[Any]]:
     """Read ``0:5`` or ``0,3,7`` as values of the parameter that holds the seed."""
     first, colon, last = text.partition(":")
     try:
-        numbers = list(range(int(first or 0), int(last))) if colon else [int(number) for number in text.split(",")]
+        numbers = range(int(first or 0), int(last)) if colon else [int(number) for number in text.split(",")]
     except ValueError:
         numbers = []
     require(bool(numbers), "--seeds", "must be first:end, end not included, or a list", text, "write 0:5 or 0,3,7")
+    require(len(numbers) <= MOST_SEEDS, "--seeds", f"must be at most {MOST_SEEDS}", text, "run them in parts")
     checked = [schema.check(seeded(schema, number), "--seeds") for number in numbers]
     (name,) = checked[0]
     return name, [values[name] for values in checked]

@@ -5,6 +5,7 @@ the middle of papermill's event loop would leave the kernel alive and the notebo
 here and not read from papermill's metadata, which calls every cell of a killed kernel completed.
 """
 
+import asyncio
 import contextlib
 import os
 import re
@@ -37,7 +38,7 @@ _PATIENCE_SECONDS = 6.0  # an interrupted cell's time to end in good order
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _MEANINGS: dict[type[BaseException], tuple[str, str]] = {
     DeadKernelError: ("KernelDied", "the kernel was killed or crashed (out of memory is the usual cause)"),
-    CellTimeoutError: ("CellTimeout", "the cell took longer than --timeout allows"),
+    CellTimeoutError: ("CellTimeout", "the cell took longer than --timeout allows; run it again with a larger one"),
 }
 
 
@@ -77,7 +78,7 @@ class _StoppedError(Exception):
 
 def _call_papermill(notebook: Path, parameters: Mapping[str, Any], run_dir: Path, settings: Mapping[str, Any]) -> None:
     """Run papermill without its bar, its log in the run's folder."""
-    with contextlib.closing(ensure_event_loop()), (run_dir / "log.txt").open("a", encoding="utf-8") as log:
+    with _own_loop(), (run_dir / "log.txt").open("a", encoding="utf-8") as log:
         logger.setLevel("CRITICAL")  # what it would say is in our record
         papermill.execute_notebook(
             _braced(notebook),
@@ -92,6 +93,20 @@ def _call_papermill(notebook: Path, parameters: Mapping[str, Any], run_dir: Path
             resources={"metadata": {"path": str(notebook.parent)}},
             **settings,
         )
+
+
+@contextlib.contextmanager
+def _own_loop() -> Iterator[None]:
+    """Give this thread an event loop; what a timeout left waiting in it ends with it, or asyncio would complain."""
+    loop = ensure_event_loop()
+    try:
+        yield
+    finally:
+        for task in (left := asyncio.all_tasks(loop)):
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.close()
 
 
 def _braced(path: Path) -> str:

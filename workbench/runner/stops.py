@@ -49,6 +49,7 @@ def collected_signals() -> Iterator[list[int]]:
 def leave_if(stops: list[int]) -> None:
     """End the process if a signal has come: for moments when nothing has begun."""
     if stops:
+        print(f"interrupted: nothing was begun; start it with: {command_line(*sys.argv[1:])}", file=sys.stderr)
         _leave(stops[0])
 
 

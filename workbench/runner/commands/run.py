@@ -72,12 +72,14 @@ def run(
 
     Example: [bold]workbench run intrinsic-dimension -p seeds=0,1,2,3,4 -p fraction=0.95[/bold]
     """
+    from workbench.runner.checks import check_executor
     from workbench.runner.launch import launch
     from workbench.runner.studies import find, resolve
 
     notebook = find(study)
     values = resolve(notebook, profile=profile, file=params, assignments=parameter or [], seed=seed)
     if dry_run:
+        check_executor(executor, workers or 1)
         lines = [f"{name} = {value!r}" for name, value in values.items()]
         return print_json({"notebook": notebook, "parameters": values}) if as_json else say(*lines)
     settings: dict[str, Any] = {"executor": executor, "workers": workers, "timeout": timeout, "force": force}
