@@ -194,6 +194,8 @@ def test_resume_takes_everything_from_the_record(tmp_path, notebook, invoke, lau
     assert "note:" not in done.err
     settings = {"executor": "serial", "workers": 3, "timeout": 9, "profile": "smoke", "out": tmp_path / "elsewhere"}
     assert launched == [(book, values, settings)]
+    invoke("resume", folder.name, "--out", "elsewhere", "--timeout", 60)  # what ended it early need not end it again
+    assert launched[1] == (book, values, settings | {"timeout": 60})
 
 
 def test_resume_says_when_it_is_a_new_run(tmp_path, notebook, invoke, launched):

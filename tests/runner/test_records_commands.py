@@ -115,6 +115,8 @@ def test_a_run_without_results_is_compared_too(tmp_path, invoke, two):
 def test_a_run_goes_from_one_folder_to_another(tmp_path, invoke, two):
     done = invoke("export", "other", "run.zip")
     assert (done.code, "with 2 trials" in done.out) == (0, True)
+    done = invoke("export", "other", "run.zip")
+    assert (done.code, "FILE.zip must not exist yet, got 'run.zip'" in done.err) == (2, True)
     assert "1 runs, 2 trials; 3 of these new" in invoke("import", "run.zip", "--out", "there").out
     assert "0 of these new" in invoke("import", "run.zip", "--out", "there").out
     assert [row["study"] for row in json.loads(invoke("runs", "--out", "there", "--json").out)] == ["other"]

@@ -38,7 +38,7 @@ _PATIENCE_SECONDS = 6.0  # an interrupted cell's time to end in good order
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _MEANINGS: dict[type[BaseException], tuple[str, str]] = {
     DeadKernelError: ("KernelDied", "the kernel was killed or crashed (out of memory is the usual cause)"),
-    CellTimeoutError: ("CellTimeout", "the cell took longer than --timeout allows; run it again with a larger one"),
+    CellTimeoutError: ("CellTimeout", "the cell took longer than --timeout allows; resume it with a larger one"),
 }
 
 

@@ -137,6 +137,7 @@ def export_run(
     from workbench.records import find_run
     from workbench.runner.transfer import export_run
 
+    require(not file.exists(), "FILE.zip", "must not exist yet", str(file), "choose another name, or remove it")
     found = find_run(out, run)
     n = export_run(found, file)
     say(f"{file}: run {found.folder.parent.name}/{found.folder.name} with {n} trials, {file.stat().st_size:,} bytes")

@@ -88,7 +88,12 @@ def run(
 
 
 @app.command()
-def resume(run: RunName, out: Out = Path("runs"), as_json: Json = False) -> None:
+def resume(
+    run: RunName,
+    out: Out = Path("runs"),
+    timeout: Annotated[float | None, typer.Option(min=1, help="Seconds one cell may take; default: as before.")] = None,
+    as_json: Json = False,
+) -> None:
     """Go on with a run that was interrupted or failed, or show it if it is done.
 
     Finished trials are not computed again.
@@ -116,6 +121,7 @@ def resume(run: RunName, out: Out = Path("runs"), as_json: Json = False) -> None
     own = record.get("host") == platform.node()
     settings: dict[str, Any] = {name: record.get(name) if own else None for name in ("executor", "workers", "timeout")}
     settings["executor"] = settings["executor"] and str(settings["executor"])
+    settings["timeout"] = timeout or settings["timeout"]
     _end(launch(notebook, values, out=out, profile=str(record.get("profile")), **settings), as_json)
 
 
