@@ -178,20 +178,22 @@ def work(job: Job, parameters: Mapping[str, Any]) -> Outcome:
     """Make one call of a study that was sent here, unless something else could come out than at the driver."""
     try:
         with turn, _importable(job.source):
-            if _is_same(job):
+            problem = _difference(job)
+            if not problem:
                 return job.call(parameters)
-        problem = f"its workbench, or its torch and NumPy ({', '.join(versions())}), are others than the driver's"
     except Exception as error:  # none may leave: one that cannot be sent would let the driver wait for ever
         problem = f"{type(error).__name__}: {error}"
     return {"refused": f"a worker on {platform.node()} cannot compute this: {problem}; install the same there"}
 
 
 @functools.cache
-def _is_same(job: Job) -> bool:
-    """Tell whether all that decides a result is in this process as at the driver."""
+def _difference(job: Job) -> str:
+    """Say what decides a result and is not in this process as at the driver; nothing if all is."""
+    if (here := tuple(versions())) != job.versions:
+        return f"it has torch and NumPy {', '.join(here)}, the driver {', '.join(job.versions)}"
     spec = importlib.util.find_spec(job.module)
     same = spec is not None and spec.origin is not None and source_digest(spec.origin) == job.source
-    return same and tuple(versions()) == job.versions
+    return "" if same else "its source files of workbench are others"
 
 
 @contextlib.contextmanager
