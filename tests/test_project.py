@@ -30,7 +30,7 @@ LAYERS = (
     "errors",
     "files seeds sources values",
     "records layout examples recipes checkpoints schema",
-    "objective transforms models datasets returns",
+    "objective transforms models datasets",
     "training coordinates pruning probes",
     "statistics",
     "dimension procedures merging laws verdicts",

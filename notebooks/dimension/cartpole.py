@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from returns import CartPole
 
 from workbench.coordinates import Subspace, projection
 from workbench.errors import is_count, require
-from workbench.returns import CartPole
 from workbench.seeds import generator
 
 

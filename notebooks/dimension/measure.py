@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from replicate import build, data, train_replicate
+from returns import CartPole
 
 from workbench.coordinates import KINDS
 from workbench.datasets import Dataset
 from workbench.dimension import Estimate, Runs, both_thresholds, grid, search
 from workbench.errors import require, require_choice
-from workbench.returns import CartPole
 from workbench.sweeps import Sweep
 
 MULTIPLIERS = (1 / 3, 1.0, 3.0)  # the budget of the learning-rate check, the same for baseline and subspaces

@@ -3,9 +3,9 @@ import json
 import cartpole
 import numpy as np
 import pytest
+from returns import CartPole
 
 from workbench.errors import InputError
-from workbench.returns import CartPole
 from workbench.seeds import generator
 
 SMALL = {"max_generations": 3, "hidden": (4,), "population": 6, "n_train": 2, "n_validation": 4, "n_test": 4}

@@ -5,9 +5,9 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from returns import CartPole
 
 from workbench.errors import InputError
-from workbench.returns import CartPole
 from workbench.seeds import generator
 
 
@@ -57,6 +57,7 @@ def test_layout_is_that_of_a_torch_network():
     layers = [torch.nn.Linear(4, 20), torch.nn.Linear(20, 20), torch.nn.Linear(20, 2)]
     objective = CartPole()
     assert sum(p.numel() for layer in layers for p in layer.parameters()) == objective.D == len(objective.theta_0)
+    assert objective.D == 562  # of Li et al.'s pendulum network
 
 
 def test_the_policy_is_the_torch_network():
