@@ -1,0 +1,308 @@
+"""What `start_here.ipynb` calls: its trial, table, verdict, figure and live run, and the checks of its exercises."""
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+
+from workbench.coordinates import Full, Subspace, projection
+from workbench.datasets import Dataset, load
+from workbench.errors import require
+from workbench.exercises import check
+from workbench.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, SYMBOLS, VERMILION, finish, log_axis
+from workbench.models import mlp
+from workbench.objective import Supervised
+from workbench.recipes import Recipe, matched_learning_rate
+from workbench.seeds import generator
+from workbench.statistics import crossed_variance, student_draws
+from workbench.study import Claim, Finding, Study, judge_interval, n_to_decide
+from workbench.sweeps import Sweep
+from workbench.training import train
+
+WIDTHS = (64, 32, 10)  # pixels, hidden units, classes
+BATCH_SIZE = 64
+N_EVALUATIONS = 40  # points of a training curve
+BAR, N_SEEDS, N_STEPS = 0.9, 5, 4000  # what the rule asks for
+CLAIMS = (
+    Claim(
+        "tenth",
+        "intrinsic-dimension-landscapes",
+        "A random subspace of a tenth of the network's dimensions is enough for 90 % of its accuracy.",
+        "at d = D / 10, at least 5 seeds of at least 4,000 steps: mean test accuracy over the whole network's is at "
+        "least 0.9",
+        ("digits",),
+    ),
+)
+_COLOURS, _DASHES = (BLUE, ORANGE, GREEN, PURPLE, SKY), ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+
+@functools.cache
+def digits() -> Dataset:
+    """Load the images, once per process."""
+    return load("digits")
+
+
+def objective_of(seed: int) -> Supervised:
+    """Return the network's loss as a function of theta; the seed chooses where training starts."""
+    images = digits()
+    return Supervised(mlp(WIDTHS, seed), images.train, images.validation, images.test)
+
+
+def train_once(d: int | None, seed: int, n_steps: int, watch: Callable[..., None] | None = None) -> dict[str, Any]:
+    """Train the network of one seed in d random directions; the trial, which a worker imports.
+
+    Args:
+        d: Dimension of the subspace; None trains the whole network.
+        seed: Replicate: start, subspace and order of the minibatches.
+        n_steps: Optimizer steps, the same for every d.
+        watch: Called with each evaluation as it is made; see `workbench.train`.
+
+    Returns:
+        The d trained, steps and validation accuracy of its curve, test accuracy, and which test images were right, as
+        packed bits. A run that diverged has none right.
+    """
+    objective = objective_of(seed)
+    theta_0, D = objective.theta_0, objective.D
+    coordinates = Full(theta_0) if d is None else Subspace(theta_0, projection("dense", D, d, seed))
+    rate, every = matched_learning_rate(coordinates.d, D), max(1, n_steps // N_EVALUATIONS)
+    recipe = Recipe(n_steps, rate, batch_size=BATCH_SIZE, eval_every_steps=every)
+    history = train(objective, coordinates, recipe, seed, watch=watch)
+    right = objective.evaluate(history.point(coordinates), "test").correct
+    right = right & (history.outcome != "diverged")
+    curve = {name: [e[name] for e in history.evaluations] for name in ("step", "metric")}
+    found = {"d": coordinates.d, "seed": seed, "steps": curve["step"], "validation": curve["metric"]}
+    return found | {"accuracy": float(right.mean()), "right": np.packbits(right).tobytes().hex()}
+
+
+def measure(
+    sweep: Sweep,
+    subspace_dims: Sequence[int],
+    seeds: Sequence[int],
+    n_steps: int,
+    tick: Callable[[float], None] | None = None,
+) -> pd.DataFrame:
+    """Train at every d, and the whole network, with every seed.
+
+    Args:
+        sweep: Runs and keeps the trials.
+        subspace_dims: The d to train at; a tenth of D is always among them.
+        seeds: Replicates.
+        n_steps: Optimizer steps of a run.
+        tick: Called with the fraction of the runs that is done.
+
+    Returns:
+        A row for each run, by d and seed: what `train_once` returns, ``right`` unpacked.
+    """
+    require(len(set(seeds)) == len(seeds), "seeds", "must differ", list(seeds), "leave out what stands twice")
+    D = objective_of(0).D
+    dims = [*sorted({*subspace_dims, D // 10} - {D}), None]
+    trials = sweep.map(train_once, [{"d": d, "seed": seed, "n_steps": n_steps} for d in dims for seed in seeds], tick)
+    runs = pd.DataFrame([trial.result for trial in trials])
+    n = len(digits().test)
+    runs["right"] = [np.unpackbits(np.frombuffer(bytes.fromhex(bits), np.uint8))[:n] for bits in runs.right]
+    return runs
+
+
+def share_interval(subspace: np.ndarray, whole: np.ndarray) -> tuple[float, float, float]:
+    """Return mean accuracy over the whole network's mean accuracy, with its 95 % interval.
+
+    Both arms, of shape ``(n_seeds, n_images)``, share seeds and images, so they are paired. Two sources of noise move
+    the ratio: seeds (Student's t) and the choice of test images (normal), told apart by `crossed_variance`.
+    """
+    share, n = float(subspace.mean() / whole.mean()), len(subspace)
+    if n == 1:
+        return share, float("nan"), float("nan")
+    error = (subspace - share * whole) / whole.mean()  # to first order, of each seed on each image
+    scales = float(error.mean(axis=1).std(ddof=1)) / n**0.5, crossed_variance(error) ** 0.5
+    of_seeds, of_images = (
+        scale * student_draws(df, 2000, generator(0, "share", df)) for scale, df in zip(scales, (n - 1, 0), strict=True)
+    )
+    low, high = share + np.quantile(of_seeds + of_images, [0.025, 0.975])
+    return share, float(low), float(high)
+
+
+def shares(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each d: test accuracy, mean and standard deviation over seeds, and its share of the whole's."""
+    right = {d: np.stack(list(each.right)) for d, each in runs.groupby("d")}
+    whole = right[max(right)]
+    rows = [
+        [d, arm.mean(), arm.mean(axis=1).std(ddof=1) if len(arm) > 1 else np.nan, *share_interval(arm, whole), len(arm)]
+        for d, arm in right.items()
+    ]
+    return pd.DataFrame(rows, columns=["d", "accuracy", "sd", "share", "low", "high", "seeds"]).set_index("d")
+
+
+def judge(study: Study, table: pd.DataFrame, n_steps: int) -> Finding:
+    """Judge the claim at d = D / 10 by its rule; a smaller run than the rule asks for decides nothing."""
+    D = int(table.index.max())
+    tenth = table.loc[D // 10]
+    value, interval, n = tenth.share, (tenth.low, tenth.high), int(tenth.seeds)
+    detail, verdict = f"d = {D // 10} of D = {D:,}", "inconclusive"
+    if n < N_SEEDS or n_steps < N_STEPS:
+        detail += f"; the rule asks for {N_SEEDS} seeds of {N_STEPS:,} steps"
+    else:
+        verdict = judge_interval(value, interval, low=BAR)
+        more = n_to_decide(value, interval, n, low=BAR) if verdict == "inconclusive" else None
+        detail += f"; about {more} seeds would decide" if more else ""
+    unit = "of the whole network's accuracy"
+    return study.judge("tenth", value=value, interval=interval, n=n, unit=unit, verdict=verdict, detail=detail)
+
+
+@dataclass(frozen=True)
+class View:
+    """The numbers of the figure: all kept runs, and one run that is looked at, kept or live."""
+
+    runs: pd.DataFrame  # as `measure` returns them
+    d: int  # of the run looked at
+    steps: tuple[int, ...] = ()
+    validation: tuple[float, ...] = ()
+    accuracy: float | None = None  # on the test images; None while it trains
+
+    @classmethod
+    def of(cls, runs: pd.DataFrame, d: int) -> "View":
+        """Look at the kept run of the first seed at one d."""
+        run = runs[runs.d == d].iloc[0]
+        return cls(runs, d, tuple(run.steps), tuple(run.validation), run.accuracy)
+
+
+def draw(view: View) -> go.Figure:
+    """Draw test accuracy against d, above, and validation accuracy against the step, below."""
+    runs, D = view.runs, int(view.runs.d.max())
+    means, first, span = runs.groupby("d").accuracy.mean(), runs.seed.iloc[0], [0.9, 1.2 * D]
+    figure = make_subplots(rows=2, cols=1, vertical_spacing=0.2)
+    above, below = {"row": 1, "col": 1}, {"row": 2, "col": 1}
+    level = {"mode": "lines", "hovertemplate": "%{fullData.name}: %{y:.3f}<extra></extra>", **above}
+    for name, height, dash in (("whole network", means[D], "solid"), (f"{BAR:.0%} of it", BAR * means[D], "dash")):
+        figure.add_scatter(x=span, y=[height] * 2, name=name, line={"color": INK, "dash": dash, "width": 1.5}, **level)
+    few, line = means[means.index < D], {"color": GREY, "width": 1}
+    figure.add_scatter(x=few.index, y=few, name="mean", line=line, mode="lines", hoverinfo="skip", **above)
+    for i, (_, each) in enumerate(runs.groupby("d")):
+        _add_runs(figure, each, i, D)
+    group = {"name": f"run at d = {view.d:,}", "legendgroup": "looked at"}
+    ended, said = view.accuracy is not None, f"d = {view.d:,}, seed {first}"
+    figure.add_scatter(
+        x=[view.d] * ended, y=[view.accuracy] * ended, mode="markers", **group, **above,
+        marker={"color": VERMILION, "symbol": "diamond", "size": 15, "line": {"color": INK, "width": 1}},
+        hovertemplate=f"run looked at: {said}<br>test accuracy %{{y:.3f}}<extra></extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=view.steps, y=view.validation, mode="lines", showlegend=False, **group, **below,
+        line={"color": VERMILION, "width": 4},
+        hovertemplate=f"run looked at: {said}, step %{{x:,}}<br>validation accuracy %{{y:.3f}}<extra></extra>",
+    )  # fmt: skip
+    return _finish(figure, view, first, span)
+
+
+def _add_runs(figure: go.Figure, runs: pd.DataFrame, i: int, D: int) -> None:
+    """Add the runs of one d: their test accuracies above, the first one's training curve below."""
+    first, d = runs.iloc[0], int(runs.d.iloc[0])
+    name = f"d = {d:,}" if d < D else f"all {D:,}"
+    colour = _COLOURS[i % len(_COLOURS)] if d < D else INK
+    said = [f"seed {run.seed}: {run.right.sum()} of {len(run.right)} test images right" for run in runs.itertuples()]
+    figure.add_scatter(
+        x=runs.d, y=runs.accuracy, text=said, mode="markers", name=name, legendgroup=name, row=1, col=1,
+        marker={"color": colour, "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8, "opacity": 0.75},
+        hovertemplate=f"{name}, %{{text}}<br>test accuracy %{{y:.3f}}<extra></extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=first.steps, y=first.validation, mode="lines", name=name, legendgroup=name, showlegend=False, row=2, col=1,
+        line={"color": colour, "width": 1.5, "dash": _DASHES[i % len(_DASHES)] if d < D else "solid"},
+        hovertemplate=f"{name}, seed {first.seed}, step %{{x:,}}<br>validation accuracy %{{y:.3f}}<extra></extra>",
+    )  # fmt: skip
+
+
+def _finish(figure: go.Figure, view: View, first: int, span: Sequence[float]) -> go.Figure:
+    """Give the figure its axes and say what it shows."""
+    figure.update_xaxes(title="Numbers trained, d (log scale)", **log_axis(span), row=1, col=1)
+    figure.update_xaxes(title=f"Step (minibatches of {BATCH_SIZE} images)", rangemode="tozero", row=2, col=1)
+    for row, split in enumerate(("test", "validation"), 1):
+        title = f"{split.capitalize()} accuracy<br>(fraction of {len(getattr(digits(), split))} images)"
+        figure.update_yaxes(title=title, range=[0, 1.03], row=row, col=1)
+    note = f"Above: runs of {view.runs.seed.nunique()} seeds and their mean. Below: seed {first} as it trains. "
+    ended = "tested at its end" if view.accuracy is None else f"test accuracy {view.accuracy:.3f}"
+    note += f"<br>Diamond and thick line: seed {first} at d = {view.d:,}: {ended}."
+    return finish(figure, "Accuracy in a random subspace of d dimensions", note, height=720)
+
+
+def live_run(runs: pd.DataFrame, n_steps: int) -> Callable[..., View]:
+    """Return the work of the explorer's button: train at one d exactly as the first seed's kept runs were trained.
+
+    Args:
+        runs: The kept runs, which stay in view.
+        n_steps: Optimizer steps, as theirs.
+
+    Returns:
+        A function of ``report(fraction, view)`` and ``d`` that returns the last view.
+    """
+    seed = int(runs.seed.iloc[0])
+
+    def work(report: Callable[[float, View], None], d: int) -> View:
+        view = View(runs, d)
+
+        def watch(_: int, evaluation: dict[str, Any]) -> None:
+            nonlocal view
+            steps, validation = (*view.steps, evaluation["step"]), (*view.validation, evaluation["metric"])
+            view = replace(view, steps=steps, validation=validation)
+            report(evaluation["step"] / n_steps, view)
+
+        return replace(view, accuracy=train_once(d, seed, n_steps, watch)["accuracy"])
+
+    return work
+
+
+def check_count(answer: Any) -> None:
+    """Check the number of parameters of a 64-20-15-10 network."""
+    widths = (64, 20, 15, 10)
+    pairs = list(itertools.pairwise(widths))
+    weights, biases = sum(a * b for a, b in pairs), sum(widths[1:])
+    slips = (
+        (weights, "these are the weights alone; every unit of a layer also has a bias."),
+        (weights + len(pairs), "a layer has one bias for each of its units, not one in all."),
+        (weights + sum(widths), "the 64 inputs are pixels, not units: they have no biases."),
+        (weights + biases - widths[-1], "the 10 outputs have biases too."),
+        (objective_of(0).D, "this is D of the network above; this one has two hidden layers, of 20 and 15 units."),
+    )
+    hint = "A layer from a to b units has a * b weights and b biases; there are three layers."
+    check(answer, sum(p.numel() for p in mlp(widths).parameters()), slips=slips, hint=hint)
+
+
+def check_share(answer: Any, runs: pd.DataFrame) -> None:
+    """Check the share of the whole network's mean accuracy that the smallest d of the runs reaches."""
+    d, D = int(runs.d.min()), int(runs.d.max())
+    few, whole = (runs.accuracy[runs.d == each] for each in (d, D))
+    right = few.mean() / whole.mean()
+    tenth = runs.accuracy[runs.d == D // 10].mean()
+    slips = (
+        (few.mean(), "this is the accuracy itself; divide it by the whole network's."),
+        (whole.mean() / few.mean(), "this is the whole network's accuracy over the subspace's; turn it round."),
+        (few.sum() / whole.mean(), "you divided a sum over the seeds by a mean; take the mean of both."),
+        (100 * right, "right, but in percent; the table and the rule use a fraction."),
+        (few.iloc[0] / whole.iloc[0], "this is the share of one seed; take the mean over all seeds."),
+        (few.max() / whole.max(), "these are the best seeds; take the mean over all seeds."),
+        (1 - right, "this is the share that is lost; the share that is reached is asked for."),
+        (d / D, "this is the share of the dimensions; the share of the accuracy is asked for."),
+        (tenth / whole.mean(), f"this is d = {D // 10}; the smallest d is {d}."),
+    )
+    hint = f"Take the mean of accuracy where d is {d}, and divide it by the mean where d is {D}."
+    check(answer, right, slips=slips, hint=hint)
+
+
+def check_theta(answer: Any, subspace: Subspace, phi: torch.Tensor) -> None:
+    """Check theta at phi against the package's own map."""
+    theta_0, right = subspace.theta_0, subspace(phi)
+    moved = right - theta_0
+    slips = (
+        (moved, "this is P phi alone: theta_0 is missing, so the network would not start where it was initialised."),
+        (theta_0, "this is theta_0: phi did not move it."),
+        (theta_0 - moved, "the sign of P phi is wrong."),
+        (phi, "this is phi, d numbers; theta has D."),
+    )
+    hint = "P @ phi is a step in R^D; it starts at theta_0."
+    check(answer, right, slips=slips, rtol=1e-4, hint=hint)
