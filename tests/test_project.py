@@ -28,7 +28,7 @@ NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".i
 # From the bottom up. A module imports from layers below its own; modules of one layer do not import one another.
 LAYERS = (
     "errors",
-    "files seeds sources values",
+    "files seeds sources values exercises",
     "records layout examples recipes checkpoints schema",
     "objective transforms models datasets",
     "training coordinates pruning probes",

@@ -69,6 +69,7 @@ def train_group(
     checkpoint: Path | None = None,
     checkpoint_every_steps: int = 1000,
     progress: Callable[[float], None] | None = None,
+    watch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> list[History]:
     """Train several coordinate maps of one objective on one minibatch stream.
 
@@ -84,6 +85,7 @@ def train_group(
         checkpoint: File for the state (NumPy ``.npz``; nothing in it is executed by loading).
         checkpoint_every_steps: Steps between writes.
         progress: Called with the fraction done.
+        watch: Called with the index of a map and each of its evaluations as it is made; what it raises ends training.
 
     Returns:
         One history a map, in order.
@@ -113,7 +115,7 @@ def train_group(
                 break
             group.advance(index)
             if recipe.eval_every_steps and group.step % recipe.eval_every_steps == 0:
-                group.evaluate()
+                group.evaluate(watch)
             if checkpoint is not None and group.step % checkpoint_every_steps == 0:
                 group.save(checkpoint)
             if progress and group.step % _CHECK_EVERY_STEPS == 0:
@@ -213,7 +215,7 @@ class _Group:
             elif self.step == self.recipe.n_steps and not self.phis[k].isfinite().all():  # no later loss would tell
                 self._stop(k, "diverged", self.step)
 
-    def evaluate(self) -> None:
+    def evaluate(self, watch: Callable[[int, dict[str, Any]], None] | None = None) -> None:
         """Measure every active run that has not diverged; stop those that ran out of patience."""
         self._set_diverged_aside()
         for k in list(self.active):
@@ -221,6 +223,8 @@ class _Group:
             for split in self.splits:
                 loss, metric, _ = self.objective.evaluate(self.objective.theta, split)
                 self.evaluations[k].append({"step": self.step, "split": split, "loss": loss, "metric": metric})
+                if watch:
+                    watch(k, dict(self.evaluations[k][-1]))
             if self.recipe.patience is not None:
                 self._watch(k)
 
@@ -236,13 +240,10 @@ class _Group:
         """Return what each run did, at its best point if early stopping watched it."""
         result = []
         for k, phi in enumerate(self.phis):
-            best = self.best[k]
-            final, buffers = (phi.data.clone(), self.states[k]) if best is None else (best.phi, best.buffers)
-            losses = self.losses[k, : self.taken[k]].cpu().numpy()
+            *_, final, buffers = self.best[k] or (phi.data.clone(), self.states[k])
             n_steps = min(self.taken[k], self.step)
-            result.append(
-                History(self.outcomes[k], n_steps, final, buffers, losses[:n_steps], self.evaluations[k], seconds)
-            )
+            losses = self.losses[k, :n_steps].cpu().numpy()
+            result.append(History(self.outcomes[k], n_steps, final, buffers, losses, self.evaluations[k], seconds))
         return result
 
     # --- checkpoints: arrays and JSON, no pickle ---------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -48,17 +49,7 @@ class Finding:
     @property
     def measured(self) -> str:
         """Value, unit, interval and n as one line of text."""
-        if self.value is None:
-            return "no value"
-        value, interval, n = _number(self.value), "", f"(n = {self.n})"
-        low, high = self.interval or (0.0, 0.0)
-        if math.isnan(low) or math.isnan(high):
-            n = f"(n = {self.n}, no spread)"
-        elif self.interval and math.isinf(self.value):
-            value = f"> {_number(low)}" if self.value > 0 else f"< {_number(high)}"
-        elif self.interval:
-            interval = f"[{_number(low)}, {_number(high)}]"
-        return " ".join(filter(None, (value, self.unit, interval, n)))
+        return format_measurement(self.value, self.interval, self.n, self.unit)
 
 
 @dataclass(frozen=True)
@@ -165,7 +156,22 @@ def _reader() -> Any:
     return TypeAdapter(Report)
 
 
-def _number(value: float) -> str:
+def format_measurement(value: float | None, interval: Sequence[float] | None, n: int | None, unit: str = "") -> str:
+    """Return value, unit, interval and n as one line of text; a value beyond every run is a bound."""
+    if value is None:
+        return "no value"
+    said, between, count = format_number(value), "", "" if n is None else f"n = {n}"
+    low, high = interval or (0.0, 0.0)
+    if math.isnan(low) or math.isnan(high):
+        count = f"{count}, no spread".removeprefix(", ")
+    elif interval and math.isinf(value):
+        said = f"> {format_number(low)}" if value > 0 else f"< {format_number(high)}"
+    elif interval:
+        between = f"[{format_number(low)}, {format_number(high)}]"
+    return " ".join(filter(None, (said, unit, between, count and f"({count})")))
+
+
+def format_number(value: float) -> str:
     """Return four digits, or all of a large whole part: 19,754 and not 1.975e+04."""
     text = f"{value:,.0f}" if 9999.5 <= abs(value) < 1e9 else f"{value:.4g}"
     return text.replace("inf", "∞")

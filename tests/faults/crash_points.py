@@ -244,7 +244,7 @@ def main() -> None:
     # Asking git, reading sources and importing torch takes longer than all the rest.
     records._commit = lambda: (None, None)
     job.source_digest, records.environment = lambda _: "source", lambda: {"versions": {}}
-    job._alone = lambda _: contextlib.nullcontext()
+    job.alone = lambda _: contextlib.nullcontext()
     folder = options.folder.absolute()
     warm, empty, halfway = (folder / name for name in ("warm", "empty", "halfway"))
     for path in (warm, empty, halfway):

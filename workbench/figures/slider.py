@@ -1,4 +1,4 @@
-"""A figure with controls: plotly's own, which work on a page without a kernel, or as a widget for live ones."""
+"""A figure with controls: plotly's own, which work on a page without a kernel."""
 
 from collections.abc import Sequence
 
@@ -52,8 +52,3 @@ def menu(figure: go.Figure) -> go.Figure:
     buttons = [{"method": "restyle", "label": label, "args": [{"visible": visible}]} for label, visible in seen]
     place = {"x": 1.02, "xanchor": "left", "y": 0, "yanchor": "bottom", "direction": "up"}
     return figure.update_layout(updatemenus=[{"buttons": buttons, **place}])
-
-
-def live(figure: go.Figure) -> go.FigureWidget:
-    """Return a copy of the figure as a widget, which the kernel can change."""
-    return go.FigureWidget(figure)

@@ -63,7 +63,7 @@ class Job:
         """Call the function; whatever it raises becomes data, which any process and version can read."""
         try:
             function = self.function or getattr(importlib.import_module(self.module), self.name)
-            with _alone(int(self.key(parameters)[:8], 16)):
+            with alone(int(self.key(parameters)[:8], 16)):
                 started = time.process_time()
                 result = plain(function(**parameters))
                 return {"result": result, "seconds": time.process_time() - started}
@@ -79,8 +79,16 @@ def failure(error: str, message: str, trace: str = "", attempts: int = 1) -> Out
 
 
 @contextlib.contextmanager
-def _alone(seed: int) -> Iterator[None]:
-    """Give a trial one thread and the same random numbers in every process; put back what was set before."""
+def alone(seed: int) -> Iterator[None]:
+    """Take the process's one turn on torch's threads, random generators and modules; give all back as it was.
+
+    Args:
+        seed: Starts the global generators of Python, NumPy and torch; what runs should draw from a seed of its own,
+            and one that does not still gets the same numbers in every process.
+
+    Yields:
+        With one thread, while no trial and no live run of this process goes on.
+    """
     import numpy as np
     import torch
 
@@ -88,7 +96,6 @@ def _alone(seed: int) -> Iterator[None]:
         threads, state, legacy = torch.get_num_threads(), random.getstate(), np.random.get_state()  # noqa: NPY002
         with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()):
             torch.set_num_threads(1)
-            # A trial should draw from its own seed; one that does not still gets the same numbers on every executor.
             for start in (random.seed, np.random.seed, torch.manual_seed):
                 start(seed)
             try:

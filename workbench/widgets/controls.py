@@ -1,12 +1,7 @@
-"""Controls made from a study's parameters, and figures that follow them; ipywidgets is imported nowhere else.
-
-In batch a figure is plain and its slider plotly's own: it needs no kernel and cannot hang as ``interact`` does.
-"""
+"""Controls made from a study's parameters."""
 
 import math
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from html import escape
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -14,9 +9,7 @@ import ipywidgets
 import traitlets
 from IPython import get_ipython
 
-from workbench import figures
 from workbench.errors import InputError
-from workbench.figures import Figure
 from workbench.schema import Parameter
 
 
@@ -43,7 +36,12 @@ class TextControl(ipywidgets.HBox):
         try:
             self.value, self.refusal.value = self.parameter.read(change["new"], "value"), ""
         except InputError as error:
-            self.refusal.value = f'<span style="color:#B00020">{escape(str(error))}</span>'
+            self.refusal.value = refusal(str(error))
+
+
+def refusal(text: str) -> str:
+    """Return text that came from outside as HTML in the colour of errors, of a light page or a dark one."""
+    return f'<span style="color:var(--jp-error-color1, #B00020)">{escape(text)}</span>'
 
 
 def control(parameter: Parameter) -> ipywidgets.Widget:
@@ -67,39 +65,6 @@ def control(parameter: Parameter) -> ipywidgets.Widget:
     if isinstance(value, int):
         return ipywidgets.IntSlider(value, **span, **look)
     return ipywidgets.FloatSlider(value, readout_format=".4g", **span, **look)
-
-
-def explore(
-    draw: Callable[[Any], Figure], parameter: Parameter, value: Any, stops: Sequence[Any], *, live: bool | None = None
-) -> Figure | ipywidgets.VBox:
-    """Show a figure that follows one parameter.
-
-    Args:
-        draw: Returns the figure at a value, always with the same traces; called at every move.
-        parameter: What the control changes.
-        value: Where it stands first.
-        stops: Values of the slider in batch, beside the first.
-        live: Whether to return widgets; None asks `is_live`.
-
-    Returns:
-        A box of a control and a FigureWidget, or a plain figure with plotly's own slider.
-    """
-    if not (is_live() if live is None else live):
-        points = sorted({value, *stops})
-        prefix, views = f"{parameter.help or parameter.name}: ", [draw(point) for point in points]
-        return figures.slider_figure(views, list(map(str, points)), prefix=prefix, active=points.index(value))
-    handle, widget = control(replace(parameter, default=value)), figures.live(draw(value))
-
-    def move(change: Any) -> None:
-        figure = draw(change["new"])
-        with widget.batch_update():
-            for shown, new in zip(widget.data, figure.data, strict=True):
-                keys = {*shown.to_plotly_json(), *new.to_plotly_json()} - {"type", "uid", "visible"}
-                shown.update({key: new[key] for key in keys}, overwrite=True)
-            widget.layout.title = figure.layout.title
-
-    handle.observe(move, names="value")
-    return ipywidgets.VBox([handle, widget])
 
 
 def _span(parameter: Parameter) -> dict[str, Any]:
