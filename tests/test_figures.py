@@ -22,16 +22,6 @@ def test_a_slider_changes_data_alone():
         assert set(frame.layout.to_plotly_json()) <= {"title"}
 
 
-def test_a_menu_chooses_a_legend_group():
-    figure = go.Figure([{"y": [1], "legendgroup": "a"}, {"y": [1], "legendgroup": "b"}, {"y": [2], "legendgroup": "b"}])
-    buttons = figures.menu(figure).layout.updatemenus[0].buttons
-    assert [(button.label, button.args[0]["visible"]) for button in buttons] == [
-        ("all", [True, True, True]),
-        ("a", [True, False, False]),
-        ("b", [False, True, True]),
-    ]
-
-
 def test_figures_that_differ_in_more_than_data_are_refused():
     with pytest.raises(InputError, match="must have the same number of traces"):
         figures.slider_figure([drawn(1), drawn(1, 2)], ["a", "b"])

@@ -18,6 +18,7 @@ fixed: Annotated[int, Ge(3), Le(3)] = 3
 many: Annotated[int, Ge(1)] = 60
 quick: bool = False
 dataset: Literal["digits", "mnist"] = "digits"
+d: Literal[10, 30, 100] = 30
 dims: Annotated[list[int], MinLen(2)] = [10, 25]
 names: list[str] = ["a", "b: c"]
 shape: tuple[int, ...] = (50, 100)
@@ -45,6 +46,7 @@ def test_every_type_gets_its_control_standing_at_the_default(study):
             "rate": ipywidgets.FloatSlider,
             "quick": ipywidgets.Checkbox,
             "dataset": ipywidgets.Dropdown,
+            "d": ipywidgets.SelectionSlider,
         }
         | text
     )

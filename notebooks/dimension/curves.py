@@ -1,21 +1,27 @@
-"""Accuracy against subspace dimension: runs, monotone fit, threshold, intrinsic dimension; and its explorer."""
+"""Accuracy against subspace dimension: runs, monotone fit, threshold, intrinsic dimension."""
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Any
 
-import ipywidgets
 import numpy as np
 import plotly.graph_objects as go
-from annotated_types import Ge, Le
+from marks import censored_symbol, errors, threshold_name
+from measure import Measured
 
-from workbench import figures, statistics, widgets
-from workbench.dimension import Estimate, Runs
-from workbench.figures.style import COLOURS, SYMBOLS, censored_symbol, errors, finish, log_axis, threshold_name
-from workbench.schema import Parameter
+from workbench import statistics
+from workbench.dimension import Estimate, Runs, intrinsic_dim
+from workbench.figures.style import COLOURS, SYMBOLS, finish, log_axis
 
 TRACES_PER_CURVE = 5
-STOPS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)  # of the explorer's slider in batch
 AccuracyCurve = dict[str, Any]  # what `accuracy_curve` returns
+Trace = dict[str, Any]  # of plotly; as a dictionary it is checked once, when the figure is made
+
+
+def curves_at(measured: Sequence[Measured], fraction: float) -> list[AccuracyCurve]:
+    """Return what the accuracy figure draws of several arms at a fraction of their baselines."""
+    return [
+        accuracy_curve(m.arm.network, m.runs, m.baseline, intrinsic_dim(m.runs, m.baseline, fraction)) for m in measured
+    ]
 
 
 def accuracy_curve(name: str, runs: Runs, baseline: Runs, estimate: Estimate) -> AccuracyCurve:
@@ -54,6 +60,7 @@ def accuracy_curve(name: str, runs: Runs, baseline: Runs, estimate: Estimate) ->
 def accuracy_versus_dimension(
     curves: Sequence[AccuracyCurve],
     *,
+    more: Sequence[tuple[float, float]] = (),
     title: str = "Accuracy in a random subspace",
     y_title: str = "Test accuracy (fraction of examples)",
 ) -> go.Figure:
@@ -61,16 +68,17 @@ def accuracy_versus_dimension(
 
     Args:
         curves: One per network, all at the same fraction.
+        more: Further (d, score) that the axes must hold.
         title: Above the figure.
         y_title: What was scored, with its unit.
 
     Returns:
         A figure with `TRACES_PER_CURVE` traces per network, in the order of ``curves``.
     """
-    every_dim = [d for curve in curves for d in curve["dims"]]
+    every_dim = [d for curve in curves for d in curve["dims"]] + [d for d, _ in more]
     span = (min(every_dim) / 1.15, max(every_dim) * 1.15)
     # The limits come from the runs alone, so that moving the threshold moves nothing else.
-    scores = np.array([s for curve in curves for s in curve["scores"]], dtype=float)
+    scores = np.array([s for curve in curves for s in curve["scores"]] + [score for _, score in more], dtype=float)
     low, high = (float(np.nanmin(scores)), float(np.nanmax(scores))) if np.isfinite(scores).any() else (0.0, 1.0)
     margin = 0.06 * max(high - low, 0.02)
     figure = go.Figure([t for i, curve in enumerate(curves) for t in _curve_traces(curve, i, span, low - margin / 2)])
@@ -89,50 +97,7 @@ def accuracy_versus_dimension(
     return finish(figure, title, note, height=530 + strip)
 
 
-def explore_runs(
-    curves_at: Callable[[float], Sequence[AccuracyCurve]],
-    *,
-    fraction: float = 0.9,
-    live: bool | None = None,
-    **texts: str,
-) -> go.Figure | ipywidgets.VBox:
-    """Show finished runs with a slider for the threshold and a choice of network; nothing is trained.
-
-    Args:
-        curves_at: Returns the curves at a fraction of the baseline, always the same networks in the same order. It is
-            called at every move of the slider, so it should only recompute the estimates.
-        fraction: Where the slider stands first, in (0, 1]; the view is then that of `accuracy_versus_dimension`.
-        live: Whether to return widgets; None asks `widgets.is_live`.
-        texts: ``title`` and ``y_title`` of `accuracy_versus_dimension`.
-
-    Returns:
-        A box of controls and a FigureWidget, or a plain figure with plotly's own slider and menu.
-    """
-    kind, words = Annotated[float, Ge(min(0.3, fraction)), Le(1)], "threshold as a fraction of the baseline"
-    shown = widgets.explore(
-        lambda at: accuracy_versus_dimension(curves_at(at), **texts),
-        Parameter("threshold", kind, "float", fraction, words),
-        fraction,
-        STOPS,
-        live=live,
-    )
-    if isinstance(shown, go.Figure):
-        return figures.menu(shown)
-    slider, figure = shown.children
-    slider.continuous_update = True
-    visible = figures.choices(figure)
-    network = ipywidgets.Dropdown(options=list(visible), description="network")
-
-    def choose(_: object) -> None:
-        with figure.batch_update():
-            for trace, seen in zip(figure.data, visible[network.value], strict=True):
-                trace.visible = seen
-
-    network.observe(choose, names="value")
-    return ipywidgets.VBox([ipywidgets.HBox([slider, network]), figure])
-
-
-def _curve_traces(curve: AccuracyCurve, index: int, span: tuple[float, float], floor: float) -> list[go.Scatter]:
+def _curve_traces(curve: AccuracyCurve, index: int, span: tuple[float, float], floor: float) -> list[Trace]:
     """Return band, threshold, fit, runs and intrinsic dimension of one network; `TRACES_PER_CURVE` of them."""
     name, colour = curve["name"], COLOURS[index % len(COLOURS)]
     low, high, threshold = curve["threshold_low"], curve["threshold_high"], curve["threshold"]
@@ -140,20 +105,20 @@ def _curve_traces(curve: AccuracyCurve, index: int, span: tuple[float, float], f
     hidden = {"legendgroup": name, "showlegend": False}
     bound = censored_symbol(curve, "diamond", "triangle-right", "triangle-left")
     return [
-        go.Scatter(
+        dict(
             x=[*span, *span[::-1]] if band else [], y=band, fill="toself", fillcolor=colour, opacity=0.08,
             mode="none", hoverinfo="skip", **hidden,
         ),
-        go.Scatter(
+        dict(
             x=span, y=[threshold, threshold], mode="lines", line={"color": colour, "dash": "dash", "width": 1},
             opacity=0.6, hovertemplate=f"{name}: threshold %{{y:.4f}}<extra></extra>", **hidden,
         ),
-        go.Scatter(
+        dict(
             x=curve["fit_dims"], y=curve["fit_scores"], mode="lines", line={"color": colour, "width": 2},
             hoverinfo="skip", **hidden,
         ),
         _runs(curve, colour, SYMBOLS[index % len(SYMBOLS)], floor),
-        go.Scatter(
+        dict(
             x=[curve["value"]], y=[index], yaxis="y2", mode="markers", error_x=errors([curve], colour),
             marker={"symbol": bound, "size": 10, "color": colour},
             hovertemplate=f"{name}<br>intrinsic dimension {curve['text']}<extra></extra>", **hidden,
@@ -161,12 +126,12 @@ def _curve_traces(curve: AccuracyCurve, index: int, span: tuple[float, float], f
     ]  # fmt: skip
 
 
-def _runs(curve: AccuracyCurve, colour: str, symbol: str, floor: float) -> go.Scatter:
+def _runs(curve: AccuracyCurve, colour: str, symbol: str, floor: float) -> Trace:
     """Return one marker per run; diverged ones stand as crosses on the floor of the figure."""
     scores = np.asarray(curve["scores"], dtype=float)
     alive = np.isfinite(scores)
     said = [f"score {score:.4f}" if ok else "diverged" for score, ok in zip(scores, alive, strict=True)]
-    return go.Scatter(
+    return dict(
         x=curve["dims"], y=np.where(alive, scores, floor), mode="markers", legendgroup=curve["name"],
         name=f"{curve['name']}: {curve['text']}",
         marker={"color": colour, "symbol": np.where(alive, symbol, "x-thin-open"), "size": 8, "opacity": 0.7},

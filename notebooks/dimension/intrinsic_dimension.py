@@ -1,4 +1,4 @@
-"""The study's claims and their judgement, its explorer's curves, and what a found solution weighs."""
+"""The study's claims and their judgement, and what a found solution weighs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from curves import AccuracyCurve, accuracy_curve
 from measure import Arm, Measured, Settings, trial_parameters
 from replicate import coordinates, data, objective_of, train_replicate
 
 from workbench.checkpoints import load_arrays, save_arrays
 from workbench.datasets import published
-from workbench.dimension import intrinsic_dim, spread_ratio
+from workbench.dimension import spread_ratio
 from workbench.statistics import Solved
 from workbench.study import Claim, Study, judge_interval, n_to_decide
 from workbench.sweeps import Sweep
@@ -47,13 +46,6 @@ CLAIMS = (
         "the smallest d solved in at least 4 of 5 seeds is at most 15",
     ),
 )
-
-
-def curves_at(measured: Sequence[Measured], fraction: float) -> list[AccuracyCurve]:
-    """Return what the accuracy figure draws of several arms at a fraction of their baselines."""
-    return [
-        accuracy_curve(m.arm.network, m.runs, m.baseline, intrinsic_dim(m.runs, m.baseline, fraction)) for m in measured
-    ]
 
 
 def beside_published(settings: Settings, measured: Mapping[Arm, Measured]) -> pd.DataFrame:

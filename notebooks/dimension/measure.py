@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from replicate import build, data, train_replicate
+from replicate import build, data, n_steps, train_replicate
 from returns import CartPole
 
 from workbench.coordinates import KINDS
@@ -96,6 +96,11 @@ class Settings:
     def images(self) -> Dataset:
         """The dataset without controls."""
         return data(self.dataset, self.n_train, "none")
+
+    @property
+    def n_steps(self) -> int:
+        """Optimizer steps of a run."""
+        return n_steps(self.images, self.n_epochs, self.batch_size)
 
     def n_parameters(self, network: str) -> int:
         """Return D of a network."""

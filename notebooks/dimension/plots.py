@@ -6,25 +6,13 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from marks import censored_symbol, errors, threshold_name
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 from returns import CartPole
 
 from workbench import statistics
-from workbench.figures.style import (
-    BLUE,
-    COLOURS,
-    GREY,
-    INK,
-    SKY,
-    SYMBOLS,
-    VERMILION,
-    censored_symbol,
-    errors,
-    finish,
-    log_axis,
-    threshold_name,
-)
+from workbench.figures.style import BLUE, COLOURS, GREY, INK, SKY, SYMBOLS, VERMILION, finish, log_axis
 
 NAME_WIDTH = 1.6  # a name of about ten letters covers D to 1.6 D
 SOLVED_AT = CartPole.solved_at  # steps, a mean return

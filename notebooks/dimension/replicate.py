@@ -7,6 +7,7 @@ trial's key covers every file it imports.
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from workbench.recipes import Recipe, matched_learning_rate
 from workbench.training import train_group
 
 LR = 2e-3  # Adam's rate for the full network before tuning
+N_EVALUATIONS = 40  # of a run that is watched
 
 
 @functools.lru_cache(maxsize=4)
@@ -51,6 +53,11 @@ def objective_of(network: str, images: Dataset, seed: int, device: str = "cpu") 
     return Supervised(build(network, images, seed), images.train, images.validation, images.test, device=device)
 
 
+def n_steps(images: Dataset, n_epochs: int, batch_size: int) -> int:
+    """Return the optimizer steps of a run; minibatches are whole."""
+    return n_epochs * (len(images.train) // batch_size)
+
+
 def train_replicate(
     dataset: str,
     n_train: int | None,
@@ -64,6 +71,7 @@ def train_replicate(
     device: str,
     splits: tuple[str, str],
     keep_solution: bool = False,
+    watch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Train one replicate in several subspaces on one minibatch stream.
 
@@ -80,19 +88,22 @@ def train_replicate(
         device: ``"cpu"`` or ``"cuda"``.
         splits: Where settings are chosen, and where the result is measured.
         keep_solution: Return the coordinates found as well.
+        watch: Called with a job's index and its validation now and then as it trains; it changes no result.
 
     Returns:
         D and, for each job, the accuracy on both splits, each example's outcome as packed bits, how training ended.
     """
     splits_of = data(dataset, n_train, control)
     objective = objective_of(network, splits_of, seed, device)
-    D, steps = objective.D, n_epochs * (len(splits_of.train) // batch_size)
+    D, steps = objective.D, n_steps(splits_of, n_epochs, batch_size)
+    every = max(1, steps // N_EVALUATIONS) if watch else None
     maps, recipes = [], []
     for d, multiplier in jobs:
         maps.append(coordinates(objective.theta_0, kind, int(d), seed))
-        recipes.append(Recipe(steps, multiplier * matched_learning_rate(maps[-1].d, D, LR), batch_size=batch_size))
+        lr = multiplier * matched_learning_rate(maps[-1].d, D, LR)
+        recipes.append(Recipe(steps, lr, batch_size=batch_size, eval_every_steps=every))
     results = []
-    for history, c in zip(train_group(objective, maps, recipes, seed), maps, strict=True):
+    for history, c in zip(train_group(objective, maps, recipes, seed, watch=watch), maps, strict=True):
         choice, found = (objective.evaluate(history.point(c), split) for split in splits)
         alive = history.outcome != "diverged"
         packed = np.packbits(found.correct).tobytes().hex()

@@ -82,9 +82,9 @@ def test_a_group_of_subspaces_equals_single_trials():
 def test_every_subspace_has_the_rate_matched_to_its_dimension(monkeypatch):
     recipes = []
 
-    def keep(objective, maps, given, seed):
+    def keep(objective, maps, given, seed, **options):
         recipes.extend(given)
-        return train_group(objective, maps, given, seed)
+        return train_group(objective, maps, given, seed, **options)
 
     monkeypatch.setattr(replicate, "train_group", keep)
     D = replicate.train_replicate(**TRIAL | {"jobs": [[20, 1.0], [20, 3.0], [80, 1.0]]})["D"]

@@ -6,6 +6,6 @@ Paper and text colours are set, so that a figure looks the same on a dark page.
 
 from plotly.graph_objects import Figure
 
-from workbench.figures.slider import choices, menu, slider_figure
+from workbench.figures.slider import slider_figure
 
-__all__ = ["Figure", "choices", "menu", "slider_figure"]
+__all__ = ["Figure", "slider_figure"]

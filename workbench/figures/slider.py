@@ -38,17 +38,3 @@ def slider_figure(
     slider = {"active": active, "steps": steps, "currentvalue": {"prefix": prefix}, **place}
     below = (joined.layout.margin.b or 70) + 60
     return joined.update_layout(sliders=[slider], margin={"b": below}, height=(joined.layout.height or 500) + 90)
-
-
-def choices(figure: go.Figure) -> dict[str, list[bool]]:
-    """Return for "all" and for every legend group which traces are seen."""
-    groups = [trace.legendgroup for trace in figure.data]
-    return {"all": [True] * len(groups)} | {group: [other == group for other in groups] for group in groups}
-
-
-def menu(figure: go.Figure) -> go.Figure:
-    """Add a drop-down menu that chooses which legend group is seen; changes and returns the figure."""
-    seen = choices(figure).items()
-    buttons = [{"method": "restyle", "label": label, "args": [{"visible": visible}]} for label, visible in seen]
-    place = {"x": 1.02, "xanchor": "left", "y": 0, "yanchor": "bottom", "direction": "up"}
-    return figure.update_layout(updatemenus=[{"buttons": buttons, **place}])

@@ -9,7 +9,7 @@ import ipywidgets
 import traitlets
 from IPython import get_ipython
 
-from workbench.errors import InputError
+from workbench.errors import InputError, is_number
 from workbench.schema import Parameter
 
 
@@ -51,17 +51,21 @@ def control(parameter: Parameter) -> ipywidgets.Widget:
         parameter: A line of the parameters cell; the control stands at its default first.
 
     Returns:
-        A slider for a number bounded on both sides, a checkbox, a drop-down list for ``Literal``, else a text.
+        A slider for a number bounded on both sides or a ``Literal`` of numbers, a checkbox, a drop-down list for
+        another ``Literal``, else a text.
     """
     value, style = parameter.default, {"description_width": "initial"}
     look: dict[str, Any] = {"description": parameter.name, "tooltip": parameter.help, "style": style}
     if parameter.kind is bool:
         return ipywidgets.Checkbox(value, **look)
-    if get_origin(parameter.kind) is Literal:
-        return ipywidgets.Dropdown(options=get_args(parameter.kind), value=value, **look)
-    if not (span := _span(parameter)):
+    choices, span = get_args(parameter.kind) if get_origin(parameter.kind) is Literal else (), _span(parameter)
+    if choices and not all(map(is_number, choices)):
+        return ipywidgets.Dropdown(options=choices, value=value, **look)
+    if not (choices or span):
         return TextControl(parameter, **look)
     look |= {"continuous_update": False, "layout": {"width": "28em"}}
+    if choices:
+        return ipywidgets.SelectionSlider(options=choices, value=value, **look)
     if isinstance(value, int):
         return ipywidgets.IntSlider(value, **span, **look)
     return ipywidgets.FloatSlider(value, readout_format=".4g", **span, **look)
