@@ -13,6 +13,11 @@ from workbench.runner.studies import roots, studies
 _SUFFIXES = (".py", ".yml", ".ipynb")  # the notebook last: a study is there once it is complete
 
 
+def templates() -> list[Path]:
+    """Return the notebooks that a study is made from, this project's before the package's own."""
+    return [path for path in (root / "_template.ipynb" for root in roots()) if path.is_file()]
+
+
 def new_study(name: str) -> Path:
     """Copy the template, this project's before the package's own, under a new name.
 
@@ -43,13 +48,13 @@ def new_study(name: str) -> Path:
     targets = [folder / f"{stem}{suffix}" for suffix in _SUFFIXES]
     there = next((path for path in targets if path.exists() or path.is_symlink()), None)
     require(there is None, "NAME", "must be new", name, f"{there} exists")
-    root = next((root for root in roots() if (root / "_template.ipynb").is_file()), None)
-    if root is None:
+    template = next(iter(templates()), None)
+    if template is None:
         raise InputError(
             "the template must stand in notebooks/, got none there; it comes with a clone of the repository, so work "
             "in one or install the package from one with pip install -e"
         )
     for path in targets:
-        text = (root / f"_template{path.suffix}").read_text(encoding="utf-8").replace("_template", stem)
+        text = template.with_suffix(path.suffix).read_text(encoding="utf-8").replace("_template", stem)
         write_text(path, text.replace("# Template:", f"# {stem.replace('_', ' ').capitalize()}:"))
     return targets[-1]

@@ -1,0 +1,238 @@
+"""A course: what is written and refused, and that nbgrader takes it over; it is the reference here."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.lesson import MODULE, PROFILES, code, write_lesson
+from workbench.errors import InputError
+from workbench.runner.course import write_course
+
+BIN = Path(sys.executable).parent
+EDITIONS = ("source", "release")
+
+
+@pytest.fixture
+def lesson(tmp_path):
+    return write_lesson(tmp_path / "notebooks")
+
+
+def sources(path: Path) -> dict[str, str]:
+    return {cell.id: cell.source for cell in nbformat.read(path, as_version=4).cells}
+
+
+def nbgrader(folder: Path, *arguments: str) -> str:
+    """Run nbgrader as somebody does who has activated the environment; it calls alembic by name."""
+    path = os.pathsep.join([str(BIN), os.environ["PATH"]])
+    command = [sys.executable, "-m", "nbgrader", *arguments]
+    done = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_two_editions_of_one_source(tmp_path, lesson):
+    out = tmp_path / "course"
+    written = write_course([lesson], out)
+    names = {f"{edition}/tiny/tiny.{suffix}" for edition in EDITIONS for suffix in ("ipynb", "py", "yml")}
+    names |= {"README.md", "nbgrader_config.py"}
+    assert {path.relative_to(out).as_posix() for path in written} == names
+    assert {path for path in out.rglob("*") if path.is_file()} == set(written)
+    for edition in EDITIONS:
+        assert (out / edition / "tiny" / "tiny.py").read_text() == MODULE
+        assert (out / edition / "tiny" / "tiny.yml").read_text() == PROFILES
+    original, solved, student = (
+        sources(path) for path in (lesson, *(out / e / "tiny" / "tiny.ipynb" for e in EDITIONS))
+    )
+    assert solved == original
+    assert student.pop("exercise-1") == "answer = None\n# YOUR CODE HERE\nraise NotImplementedError()"
+    assert student.pop("exercise-2") == "name = None\n# YOUR CODE HERE\nraise NotImplementedError()"
+    assert student.items() <= original.items()
+    for edition in EDITIONS:
+        book = nbformat.read(out / edition / "tiny" / "tiny.ipynb", as_version=4)
+        assert not [cell.id for cell in book.cells if cell.metadata.get("jupyter", {}).get("source_hidden")]
+
+
+def test_the_readme_says_what_awaits(tmp_path, lesson):
+    write_course([lesson], tmp_path / "course")
+    text = (tmp_path / "course" / "README.md").read_text(encoding="utf-8")
+    expected = """
+## 1. What is the mean of the first n numbers?
+
+`tiny`, 2 points. About 2 seconds; with the exercises it fits a 50-minute lab.
+
+- to say what a mean is,
+  and where it lies;
+- to judge a claim.
+
+Start: `workbench lab release/tiny/tiny.ipynb`
+"""
+    assert expected in text
+
+
+def hide(cells):
+    hidden = "\n### BEGIN HIDDEN TESTS\nassert name.islower()\n### END HIDDEN TESTS"
+    next(cell for cell in cells if cell["id"] == "exercise-2-check")["source"] += hidden
+
+
+def test_nbgrader_writes_the_same_release(tmp_path):
+    out = tmp_path / "course"
+    write_course([write_lesson(tmp_path / "notebooks", hide)], out)
+    ours = out / "release" / "tiny"
+    assert "HIDDEN" in (out / "source" / "tiny" / "tiny.ipynb").read_text()
+    assert "HIDDEN" not in (ours / "tiny.ipynb").read_text()
+    before = {path.name: path.read_bytes() for path in ours.iterdir()}
+    shutil.rmtree(ours)
+    nbgrader(out, "generate_assignment", "tiny", "--no-db")
+    assert {path.name: path.read_bytes() for path in ours.iterdir()} == before
+
+
+def answered(path: Path, **answers: str) -> Path:
+    """Fill in a student's answers."""
+    book = json.loads(path.read_text())
+    for cell in book["cells"]:
+        cell["source"] = answers.get(cell["id"].replace("-", "_"), cell["source"])
+    path.write_text(json.dumps(book))
+    return path
+
+
+def test_solutions_earn_all_points_and_nothing_earns_none(tmp_path, lesson, monkeypatch):
+    """By nbgrader's own execution and points, with the settings of the course."""
+    from nbgrader.preprocessors import Execute
+    from nbgrader.utils import determine_grade
+    from traitlets.config import PyFileConfigLoader
+
+    out = tmp_path / "course"
+    write_course([lesson], out)
+    settings = PyFileConfigLoader("nbgrader_config.py", str(out)).load_config()
+    shutil.copytree(out / "release" / "tiny", out / "submitted" / "wrong" / "tiny")
+    wrong = answered(out / "submitted" / "wrong" / "tiny" / "tiny.ipynb", exercise_1="answer = n / 2")
+    monkeypatch.delenv("WORKBENCH_BATCH", raising=False)
+    found, said = {}, {}
+    for path in (out / "source" / "tiny" / "tiny.ipynb", out / "release" / "tiny" / "tiny.ipynb", wrong):
+        book = nbformat.read(path, as_version=4)
+        done, _ = Execute(config=settings).preprocess(book, {"metadata": {"path": str(path.parent)}})
+        graded = [cell for cell in done.cells if cell.id.endswith("-check")]
+        found[path] = [determine_grade(cell)[0] for cell in graded]
+        said[path] = [cell.outputs[-1].get("evalue") for cell in graded]
+        shown = {cell.id: cell.outputs for cell in done.cells if cell.cell_type == "code"}
+        assert "application/vnd.plotly.v1+json" in shown["explorer"][0].data  # nobody sits there: no live widget
+    assert list(found.values()) == [[1, 1], [0, 0], [0, 0]]
+    none = "There is no answer yet: put it in place of None and run the cell again."
+    assert said[wrong] == ["That is n / 2: the numbers begin at 1, not at 0.", none]
+
+
+@pytest.mark.slow
+def test_nbgrader_takes_the_course_over(tmp_path, lesson):
+    """Into its gradebook, three submissions, a table of points."""
+    out = tmp_path / "course"
+    write_course([lesson], out)
+    nbgrader(out, "generate_assignment", "tiny", "--force")
+    for student, edition in (("ada", "source"), ("bob", "release"), ("eve", "release")):
+        shutil.copytree(out / edition / "tiny", out / "submitted" / student / "tiny")
+    answered(
+        out / "submitted" / "eve" / "tiny" / "tiny.ipynb", exercise_1="answer = n / 2", exercise_2="name = 'Arithmetic'"
+    )
+    nbgrader(out, "autograde", "tiny")
+    nbgrader(out, "export")
+    rows = [line.split(",") for line in (out / "grades.csv").read_text().splitlines()]
+    student, score = rows[0].index("student_id"), rows[0].index("score")
+    assert {row[student]: float(row[score]) for row in rows[1:]} == {"ada": 2, "bob": 0, "eve": 1}
+
+
+def test_modules_are_found_and_not_executed(tmp_path):
+    extra = code("more", "import helper\nfrom parts import inner")
+    lesson = write_lesson(tmp_path / "notebooks", lambda cells: cells.insert(6, extra))
+    folder = lesson.parent
+    (folder / "helper.py").write_text("import deeper\nopen('ran', 'w')\n")
+    (folder / "deeper.py").write_text("")
+    (folder / "unused.py").write_text("")
+    (folder / "parts").mkdir()
+    for name in ("__init__.py", "inner.py"):
+        (folder / "parts" / name).write_text("")
+    written = write_course([lesson], tmp_path / "course")
+    release = tmp_path / "course" / "release" / "tiny"
+    names = {path.relative_to(release).as_posix() for path in written if path.is_relative_to(release)}
+    modules = {"tiny.py", "helper.py", "deeper.py", "parts/__init__.py", "parts/inner.py"}
+    assert names == {"tiny.ipynb", "tiny.yml", *modules}
+    assert not list(tmp_path.rglob("ran"))
+
+
+def without(*names):
+    return lambda cells: cells.__setitem__(slice(None), [cell for cell in cells if cell["id"] not in names])
+
+
+def test_a_study_that_teaches_nothing_is_refused_with_what_to_add(tmp_path):
+    lesson = write_lesson(tmp_path / "notebooks", without("exercise-2-text"))
+    with pytest.raises(InputError) as refused:
+        write_course([lesson], tmp_path / "course")
+    assert str(refused.value) == (
+        f"{lesson} must have objectives and exercises to enter a course, got\n"
+        "  exercise-2-text: is missing; add a markdown cell of this id"
+    )
+
+    def silent(cells):
+        cells[0]["source"] = cells[0]["source"].partition("**You will learn**")[0]
+
+    with pytest.raises(InputError, match=r"\n  title: .* write '\*\*You will learn\*\*' and below it a list of 2 to 4"):
+        write_course([write_lesson(tmp_path / "notebooks", silent)], tmp_path / "course")
+    assert not (tmp_path / "course").exists()
+
+
+def test_what_nbgrader_does_not_take_is_refused(tmp_path):
+    stray = code("more", "### BEGIN SOLUTION\na = 1\n### END SOLUTION")
+    lesson = write_lesson(tmp_path / "notebooks", lambda cells: cells.insert(6, stray))
+    with pytest.raises(
+        InputError, match="must be a notebook that nbgrader takes, got Solution region detected in a non-"
+    ):
+        write_course([lesson], tmp_path / "course")
+    assert not (tmp_path / "course").exists()
+
+
+def test_nothing_is_overwritten_unasked(tmp_path, lesson):
+    out = tmp_path / "course"
+    out.mkdir()
+    (out / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match=r"--out must be empty or a course, .*; --force replaces what is there"):
+        write_course([lesson], out)
+    assert [path.name for path in out.iterdir()] == ["thesis.tex"]
+    write_course([lesson], out, force=True)
+    write_course([lesson], out)  # the same again
+    changed = out / "source" / "tiny" / "tiny.py"
+    changed.write_text("# mine\n")
+    with pytest.raises(InputError, match=r"got \['source/tiny/tiny\.py'\]; --force"):
+        write_course([lesson], out)
+    assert changed.read_text() == "# mine\n"
+    write_course([lesson], out, force=True)
+    assert changed.read_text() == MODULE
+    assert (out / "thesis.tex").read_text() == "years of work"
+
+
+def test_one_name_is_one_assignment(tmp_path, lesson):
+    other = write_lesson(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"STUDY must be named once, got \['tiny', 'tiny'\]"):
+        write_course([lesson, other], tmp_path / "course")
+
+
+def test_without_nbgrader_the_remedy_is_named(tmp_path, lesson, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nbgrader", None)
+    for name in [name for name in sys.modules if name.startswith("nbgrader.")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(InputError, match=r"course needs the package nbgrader; pip install 'workbench\[course\]'"):
+        write_course([lesson], tmp_path / "course")
+
+
+def test_the_command_says_what_it_wrote(tmp_path, lesson, command):
+    done = command("course", "notebooks/tiny.ipynb")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [str(Path("course") / name) for name in ("README.md", "nbgrader_config.py")]
+    assert all((tmp_path / line).is_file() for line in lines)
+    done = command("course", "notebooks/tiny.ipynb", "--out", "notebooks")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--out must be empty or a course" in done.stderr
