@@ -115,11 +115,14 @@ def figure(costs: pd.DataFrame) -> go.Figure:
         x=p, y=exact_cost(n, p), name="p / (n - p - 1)", mode="lines", line={"color": INK}, hoverinfo="skip"
     )
     bars = {"array": costs.high - costs.cost, "arrayminus": costs.cost - costs.low}
+    said = [
+        f"p = {row.Index}<br>measured {row.cost:.3f} [{row.low:.3f}, {row.high:.3f}], {row.seeds} seeds"
+        f"<br>exact {row.exact:.3f}"
+        for row in costs.itertuples()
+    ]
     drawn.add_scatter(
         x=costs.index, y=costs.cost, error_y=bars, name="measured", mode="markers", marker={"color": BLUE, "size": 9},
-        customdata=costs[["low", "high", "seeds", "exact"]],
-        hovertemplate="p = %{x}<br>measured %{y:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}], "
-        "%{customdata[2]} seeds<br>exact %{customdata[3]:.3f}<extra></extra>",
+        hovertext=said, hoverinfo="text",
     )  # fmt: skip
     drawn.update_xaxes(title="Parameters that nothing needs (p)", range=[0, 1.05 * costs.index.max()])
     drawn.update_yaxes(title="Excess error (units of the noise variance)", rangemode="tozero")
