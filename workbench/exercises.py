@@ -1,10 +1,9 @@
 """Checks of a student's answer that tell a wrong one from a right one and say why."""
 
+import math
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
-
-import numpy as np
 
 
 class WrongAnswer(AssertionError):
@@ -52,44 +51,32 @@ def check(
 
 def _problem(answer: Any, right: Any, rtol: float) -> str:
     """Say what is wrong with an answer; nothing if it is right."""
-    answer, right = (value.tolist() if hasattr(value, "tolist") else value for value in (answer, right))
-    if answer is None or answer is ...:
-        return "" if answer is right else "There is no answer yet: put it in place of None and run the cell again."
+    answer, right = (each.tolist() if hasattr(each, "tolist") else each for each in (answer, right))
+    if right is not None and (answer is None or answer is ...):
+        return "There is no answer yet: put yours in its place and run the cell again."
     if isinstance(right, list | tuple):
         return _listed(answer, right, rtol)
-    for kind, name in ((bool, "True or False"), (str, "a text"), (Real, "a number")):
-        if isinstance(right, kind):
-            if not isinstance(answer, kind) or isinstance(answer, bool) != isinstance(right, bool):
-                return f"The answer must be {name}, got {_short(answer)}."
-            return _number(answer, right, rtol) if kind is Real else _plain(answer, right)
-    return "" if answer == right else f"The answer is not {_short(answer)}."
-
-
-def _listed(answer: Any, right: Sequence[Any], rtol: float) -> str:
-    """Say what is wrong with a list; the first entry that is wrong is named."""
-    if not isinstance(answer, list | tuple):
-        return f"The answer must be a list of {len(right)}, got {_short(answer)}."
-    if len(answer) != len(right):
-        return f"The answer must have {len(right)} entries, got {len(answer)}."
-    for i, (given, wanted) in enumerate(zip(answer, right, strict=True)):
-        if problem := _problem(given, wanted, rtol):
-            return f"Entry {i}, counted from 0: {problem}"
-    return ""
-
-
-def _number(answer: Any, right: Any, rtol: float) -> str:
-    """Say on which side of the right number an answer lies."""
-    if np.isnan(answer):
-        return "The answer is nan: somewhere 0 was divided by 0, or a value is missing."
+    kinds: dict[Any, str] = {bool: "True or False", str: "a text", Real: "a number", object: "another kind of value"}
+    kind = next(kind for kind in kinds if isinstance(right, kind))
+    if not isinstance(answer, kind) or isinstance(answer, bool) != isinstance(right, bool):
+        return f"The answer must be {kinds[kind]}, got {_short(answer)}."
+    if kind is not Real:
+        spelt = [each.strip().casefold() if kind is str else each for each in (answer, right)]
+        return "" if spelt[0] == spelt[1] else f"{_short(answer)} is not right."
+    if math.isnan(answer):
+        return "The answer is nan: a value is missing, or 0 was divided by 0."
     if answer == right or abs(answer - right) <= rtol * (abs(right) or 1):
         return ""
     return f"{_short(answer)} is too {'large' if answer > right else 'small'}."
 
 
-def _plain(answer: Any, right: Any) -> str:
-    """Say whether a text, or a truth, is the right one; case and blanks around it do not count."""
-    same = str(answer).strip().casefold() == str(right).strip().casefold()
-    return "" if same else f"{_short(answer)} is not right."
+def _listed(answer: Any, right: Sequence[Any], rtol: float) -> str:
+    """Say what is wrong with a list; the first entry that is wrong is named."""
+    if not isinstance(answer, list | tuple) or len(answer) != len(right):
+        got = len(answer) if isinstance(answer, list | tuple) else _short(answer)
+        return f"The answer must be {len(right)} values, got {got}."
+    problems = [_problem(given, wanted, rtol) for given, wanted in zip(answer, right, strict=True)]
+    return next((f"Value {i + 1} of {len(right)}: {problem}" for i, problem in enumerate(problems) if problem), "")
 
 
 def _short(value: Any) -> str:

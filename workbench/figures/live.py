@@ -14,30 +14,32 @@ from workbench.errors import require
 class LiveFigure(go.FigureWidget):
     """A widget that follows a figure drawn again and again; the reader's own zoom and hidden traces stay.
 
-    Slider messages, a live run and cells come from three threads: ``lock`` is held by every change.
+    Slider messages, a live run and cells are three threads: every change holds ``lock``.
     """
 
-    lock: Any = None  # named here, because a figure takes no attribute it does not know
+    lock: Any = None  # named here, because a figure takes no attribute that it does not know
     _drawn: Any = None
 
     def __init__(self, figure: go.Figure) -> None:
-        self.lock, self._drawn = threading.RLock(), figure
+        self.lock = threading.RLock()
         super().__init__(figure)
+        self._drawn = figure
+        self.observe(self._fit, names="_view_count")
 
     def follow(self, figure: go.Figure) -> None:
         """Look like a figure of the same traces; only what differs from the one before is sent.
 
         Args:
-            figure: What to show; kept for the next comparison, so not to be changed afterwards.
+            figure: What to show; it is compared with the next, so not to be changed afterwards.
 
         Raises:
             InputError: If the number of traces is another.
         """
-        same = len(figure.data) == len(self.data)
-        require(same, "figure", f"must have {len(self.data)} traces, as at first", len(figure.data))
         with self.batch_update():
-            pairs = zip(self.data, self._drawn.data, figure.data, strict=True)
-            for part, old, new in (*pairs, (self.layout, self._drawn.layout, figure.layout)):
+            n = len(self.data)
+            require(len(figure.data) == n, "draw", f"must always return {n} traces, as at first", len(figure.data))
+            parts = [*zip(self.data, self._drawn.data, figure.data, strict=True)]
+            for part, old, new in (*parts, (self.layout, self._drawn.layout, figure.layout)):
                 for path, value in _changes(old.to_plotly_json(), new.to_plotly_json()):
                     part[path] = value
             self._drawn = figure
@@ -49,9 +51,25 @@ class LiveFigure(go.FigureWidget):
             yield
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take what the page says; a change made meanwhile by another thread would be lost."""
+        """Take what the page says; a change that another thread makes meanwhile would be lost."""
         with self.lock:
             super().set_state(sync_data)
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
+        """Return what a page is told; one that is loaded again must not see the figure as it was at first."""
+        with self.lock:
+            state = super().get_state(key, drop_defaults)
+            if key is None and self._drawn:
+                for part, now in self.to_plotly_json().items():
+                    if f"_widget_{part}" in state:
+                        state[f"_widget_{part}"] = self.trait_metadata(f"_widget_{part}", "to_json")(now, self)
+            return state
+
+    def _fit(self, _: object) -> None:
+        """Draw again on a page that has just shown the figure: before it stood there its width was unknown."""
+        with self.lock:
+            self.layout.autosize = None
+            self.layout.autosize = True
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -66,8 +84,6 @@ def _changes(old: dict[str, Any], new: dict[str, Any], above: str = "") -> Itera
 
 def _equal(one: Any, other: Any) -> bool:
     """Tell whether two values are the same; lists and arrays by their entries."""
-    if isinstance(one, dict) or isinstance(other, dict):
-        return False
     try:
         return bool(np.array_equal(one, other))
     except ValueError:  # entries of different lengths

@@ -79,12 +79,13 @@ def failure(error: str, message: str, trace: str = "", attempts: int = 1) -> Out
 
 
 @contextlib.contextmanager
-def alone(seed: int) -> Iterator[None]:
+def alone(seed: int, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Take the process's one turn on torch's threads, random generators and modules; give all back as it was.
 
     Args:
         seed: Starts the global generators of Python, NumPy and torch; what runs should draw from a seed of its own,
             and one that does not still gets the same numbers in every process.
+        waiting: Called ten times a second until it is our turn; what it raises ends the wait.
 
     Yields:
         With one thread, while no trial and no live run of this process goes on.
@@ -92,7 +93,10 @@ def alone(seed: int) -> Iterator[None]:
     import numpy as np
     import torch
 
-    with turn:
+    while not turn.acquire(timeout=0.1):
+        waiting()
+    with contextlib.ExitStack() as held:
+        held.callback(turn.release)
         threads, state, legacy = torch.get_num_threads(), random.getstate(), np.random.get_state()  # noqa: NPY002
         with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()):
             torch.set_num_threads(1)

@@ -41,7 +41,7 @@ class TextControl(ipywidgets.HBox):
 
 def refusal(text: str) -> str:
     """Return text that came from outside as HTML in the colour of errors, of a light page or a dark one."""
-    return f'<span style="color:var(--jp-error-color1, #B00020)">{escape(text)}</span>'
+    return f'<span style="color:var(--jp-error-color1, #B00020)">{escape(text)}</span>' if text else ""
 
 
 def control(parameter: Parameter) -> ipywidgets.Widget:
