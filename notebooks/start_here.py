@@ -22,8 +22,7 @@ from workbench.statistics import crossed_variance, student_draws
 from workbench.verdicts import Finding, judge_interval, n_to_decide
 
 WIDTHS = (64, 32, 10)  # pixels, hidden units, classes
-BATCH_SIZE = 64
-N_EVALUATIONS = 40  # points of a training curve
+BATCH_SIZE, N_EVALUATIONS = 64, 40  # images of a step, points of a training curve
 BAR, N_SEEDS, N_STEPS = 0.9, 5, 4000  # what the rule asks for
 CLAIMS = (
     workbench.Claim(
@@ -164,33 +163,33 @@ class View:
 
 
 def draw(view: View) -> go.Figure:
-    """Draw test accuracy against d, above, and validation accuracy against the step, below."""
+    """Draw test accuracy against d, on the left, and validation accuracy against the step, on the right."""
     runs, D = view.runs, int(view.runs.d.max())
     means, first, span = runs.groupby("d").accuracy.mean(), runs.seed.iloc[0], [0.9, 1.2 * D]
-    figure, above, below = make_subplots(2, 1, vertical_spacing=0.2), {"row": 1, "col": 1}, {"row": 2, "col": 1}
-    level = {"mode": "lines", "hovertemplate": "%{fullData.name}: %{y:.3f}<extra></extra>", **above}
+    figure, left, right = make_subplots(1, 2, horizontal_spacing=0.12), {"row": 1, "col": 1}, {"row": 1, "col": 2}
+    level = {"mode": "lines", "hovertemplate": "%{fullData.name}: %{y:.3f}<extra></extra>", **left}
     for name, height, dash in (("whole network", means[D], "solid"), (f"{BAR:.0%} of it", BAR * means[D], "dash")):
         figure.add_scatter(x=span, y=[height] * 2, name=name, line={"color": INK, "dash": dash, "width": 1.5}, **level)
     mean = {"name": "mean", "line": {"color": GREY, "width": 1}, "mode": "lines", "hoverinfo": "skip"}
-    figure.add_scatter(x=means.index, y=means, **mean, **above)
+    figure.add_scatter(x=means.index, y=means, **mean, **left)
     for i, (_, each) in enumerate(runs.groupby("d")):
         _add_runs(figure, each, i, D)
     looked = {"name": f"run at d = {view.d:,}", "legendgroup": "looked at"}
     ended, said = view.accuracy is not None, f"run looked at: d = {view.d:,}, seed {first}"
     figure.add_scatter(
-        x=[view.d] * ended, y=[view.accuracy] * ended, mode="markers", showlegend=False, **looked, **above,
+        x=[view.d] * ended, y=[view.accuracy] * ended, mode="markers", showlegend=False, **looked, **left,
         marker={"color": VERMILION, "symbol": "diamond", "size": 15, "line": {"color": INK, "width": 1}},
         hovertemplate=f"{said}<br>test accuracy %{{y:.3f}}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
-        x=view.steps, y=view.validation, mode="lines", line={"color": VERMILION, "width": 4}, **looked, **below,
+        x=view.steps, y=view.validation, mode="lines", line={"color": VERMILION, "width": 4}, **looked, **right,
         hovertemplate=f"{said}, step %{{x:,}}<br>validation accuracy %{{y:.3f}}<extra></extra>",
     )  # fmt: skip
     return _finish(figure, view, first, span)
 
 
 def _add_runs(figure: go.Figure, runs: pd.DataFrame, i: int, D: int) -> None:
-    """Add the runs of one d: their test accuracies above, the first one's training curve below."""
+    """Add the runs of one d: their test accuracies on the left, the first one's training curve on the right."""
     first, d = runs.iloc[0], int(runs.d.iloc[0])
     name = f"d = {d:,}" if d < D else f"all {D:,}"
     colour = _COLOURS[i % len(_COLOURS)] if d < D else INK
@@ -201,7 +200,7 @@ def _add_runs(figure: go.Figure, runs: pd.DataFrame, i: int, D: int) -> None:
         hovertemplate=f"{name}, %{{text}}<br>test accuracy %{{y:.3f}}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
-        x=first.steps, y=first.validation, mode="lines", name=name, legendgroup=name, showlegend=False, row=2, col=1,
+        x=first.steps, y=first.validation, mode="lines", name=name, legendgroup=name, showlegend=False, row=1, col=2,
         line={"color": colour, "width": 1.5, "dash": _DASHES[i % len(_DASHES)] if d < D else "solid"},
         hovertemplate=f"{name}, seed {first.seed}, step %{{x:,}}<br>validation accuracy %{{y:.3f}}<extra></extra>",
     )  # fmt: skip
@@ -210,14 +209,15 @@ def _add_runs(figure: go.Figure, runs: pd.DataFrame, i: int, D: int) -> None:
 def _finish(figure: go.Figure, view: View, first: int, span: Sequence[float]) -> go.Figure:
     """Give the figure its axes and say what it shows."""
     figure.update_xaxes(title="Numbers trained, d (log scale)", **log_axis(span), row=1, col=1)
-    figure.update_xaxes(title=f"Step (minibatches of {BATCH_SIZE} images)", rangemode="tozero", row=2, col=1)
-    for row, split in enumerate(("test", "validation"), 1):
-        title = f"{split.capitalize()} accuracy<br>(fraction of {len(getattr(digits(), split))} images)"
-        figure.update_yaxes(title=title, range=[0, 1.03], row=row, col=1)
-    note = f"Above: runs of {view.runs.seed.nunique()} seeds and their mean. Below: seed {first} as it trains.<br>"
+    figure.update_xaxes(title=f"Step (minibatches of {BATCH_SIZE} images)", rangemode="tozero", row=1, col=2)
+    for col, split in enumerate(("test", "validation"), 1):
+        title = f"{split.capitalize()} accuracy (fraction of {len(getattr(digits(), split))} images)"
+        figure.update_yaxes(title=title, range=[0, 1.03], row=1, col=col)
+    note = f"Left: runs of {view.runs.seed.nunique()} seeds and their mean. Right: seed {first} as it trains.<br>"
     ended = "tested only at its end" if view.accuracy is None else f"test accuracy {view.accuracy:.3f}"
     note += f"Diamond and thick line: seed {first} at d = {view.d:,}: {ended}."
-    return finish(figure, "Accuracy in a random subspace of d dimensions", note, height=720)
+    figure.update_layout(legend={"orientation": "h", "y": -0.25, "yanchor": "top"})
+    return finish(figure, "Accuracy in a random subspace of d dimensions", note, height=520)
 
 
 def live_run(runs: pd.DataFrame, n_steps: int) -> Callable[..., View]:

@@ -88,7 +88,7 @@ def accuracy_versus_dimension(
     figure.update_layout(
         yaxis={"title": y_title, "range": [low - margin, high + margin], "domain": [split, 1]},
         yaxis2={"range": [n - 0.4, -0.8], "domain": [0, split], "tickvals": list(range(n)), "showgrid": False,
-                "ticktext": [curve["name"] for curve in curves], "automargin": True, "tickfont": {"size": 12}},
+                "ticktext": [curve["name"] for curve in curves], "tickfont": {"size": 12}, "title": "Network"},
     )  # fmt: skip
     note = f"Markers: single runs. Line: monotone fit. Dashed: {threshold_name(curves[0])} (band: its interval).<br>"
     note += "Below: intrinsic dimension with its 95 % interval"

@@ -225,7 +225,7 @@ def test_the_live_explorer_trains_streams_and_ends_beside_the_kept_runs(runs):
     assert go.Figure(data=live.figure.data).to_json() == go.Figure(data=study.draw(opened).data).to_json()
     live.controls["d"].value = 8
     live.start()
-    assert live.join(60)
+    live.thread.join(60)
     assert live.state == "finished", live.status.value
     assert live.numbers.accuracy == study.View.of(runs, 8).accuracy
     diamond, curve = live.figure.data[-2:]
@@ -251,9 +251,9 @@ def test_every_point_says_what_it_is_and_every_axis_its_unit(runs):
     titles = [figure.layout[axis].title.text for axis in ("xaxis", "yaxis", "xaxis2", "yaxis2")]
     assert titles == [
         "Numbers trained, d (log scale)",
-        "Test accuracy<br>(fraction of 360 images)",
+        "Test accuracy (fraction of 360 images)",
         "Step (minibatches of 64 images)",
-        "Validation accuracy<br>(fraction of 144 images)",
+        "Validation accuracy (fraction of 144 images)",
     ]
     points = next(trace for trace in figure.data if trace.name == "d = 24")
     first = runs[runs.d == 24].iloc[0]

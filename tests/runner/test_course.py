@@ -6,13 +6,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
+from traitlets.config import PyFileConfigLoader
 
 from tests.lesson import MODULE, PROFILES, code, write_lesson
 from workbench.errors import InputError
 from workbench.runner.course import write_course
+from workbench.runner.new import new_study
+from workbench.runner.studies import profiles
+from workbench.schema import read_schema
 
 BIN = Path(sys.executable).parent
 EDITIONS = ("source", "release")
@@ -101,30 +106,52 @@ def answered(path: Path, **answers: str) -> Path:
     return path
 
 
-def test_solutions_earn_all_points_and_nothing_earns_none(tmp_path, lesson, monkeypatch):
-    """By nbgrader's own execution and points, with the settings of the course."""
+def graded(path: Path, settings: Any, **values: object) -> tuple[list[float], list[str], dict[str, Any]]:
+    """Execute as nbgrader does: points and errors of the checks, outputs of all cells by their ids."""
     from nbgrader.preprocessors import Execute
     from nbgrader.utils import determine_grade
-    from traitlets.config import PyFileConfigLoader
 
+    book = nbformat.read(path, as_version=4)
+    given = nbformat.v4.new_code_cell("\n".join(f"{name} = {value!r}" for name, value in values.items()))
+    book.cells.insert([cell.id for cell in book.cells].index("parameters") + 1, given)
+    done, _ = Execute(config=settings).preprocess(book, {"metadata": {"path": str(path.parent)}})
+    checks = [cell for cell in done.cells if cell.id.endswith("-check")]
+    outputs = {cell.id: cell.outputs for cell in done.cells if cell.cell_type == "code"}
+    return [determine_grade(cell)[0] for cell in checks], [c.outputs[-1].get("evalue") for c in checks], outputs
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """Yield what reads a course's nbgrader_config.py; nothing else says that nobody sits there."""
+    monkeypatch.delenv("WORKBENCH_BATCH", raising=False)
+    monkeypatch.setenv("WORKBENCH_WORKERS", "1")
+    return lambda out: PyFileConfigLoader("nbgrader_config.py", str(out)).load_config()
+
+
+def test_answers_earn_their_points_and_wrong_ones_are_told_why(tmp_path, lesson, settings):
     out = tmp_path / "course"
     write_course([lesson], out)
-    settings = PyFileConfigLoader("nbgrader_config.py", str(out)).load_config()
-    shutil.copytree(out / "release" / "tiny", out / "submitted" / "wrong" / "tiny")
-    wrong = answered(out / "submitted" / "wrong" / "tiny" / "tiny.ipynb", exercise_1="answer = n / 2")
-    monkeypatch.delenv("WORKBENCH_BATCH", raising=False)
-    found, said = {}, {}
-    for path in (out / "source" / "tiny" / "tiny.ipynb", out / "release" / "tiny" / "tiny.ipynb", wrong):
-        book = nbformat.read(path, as_version=4)
-        done, _ = Execute(config=settings).preprocess(book, {"metadata": {"path": str(path.parent)}})
-        graded = [cell for cell in done.cells if cell.id.endswith("-check")]
-        found[path] = [determine_grade(cell)[0] for cell in graded]
-        said[path] = [cell.outputs[-1].get("evalue") for cell in graded]
-        shown = {cell.id: cell.outputs for cell in done.cells if cell.cell_type == "code"}
-        assert "application/vnd.plotly.v1+json" in shown["explorer"][0].data  # nobody sits there: no live widget
-    assert list(found.values()) == [[1, 1], [0, 0], [0, 0]]
+    shutil.copytree(out / "release" / "tiny", out / "submitted" / "eve" / "tiny")
+    wrong = answered(out / "submitted" / "eve" / "tiny" / "tiny.ipynb", exercise_1="answer = n / 2")
+    points, _, outputs = graded(out / "source" / "tiny" / "tiny.ipynb", settings(out), n=3)
+    assert points == [1, 1]
+    assert "application/vnd.plotly.v1+json" in outputs["explorer"][0].data  # no live widget
+    points, told, _ = graded(wrong, settings(out), n=3)
+    assert points == [0, 0]
     none = "There is no answer yet: put it in place of None and run the cell again."
-    assert said[wrong] == ["That is n / 2: the numbers begin at 1, not at 0.", none]
+    assert told == ["That is n / 2: the numbers begin at 1, not at 0.", none]
+
+
+def test_the_exercises_of_a_new_study_are_graded(tmp_path, settings, monkeypatch):
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    study, out = new_study("mine"), tmp_path / "course"
+    write_course([study], out)
+    smoke = profiles(read_schema(study))["smoke"]
+    for edition, earned in (("source", [1, 1]), ("release", [0, 0])):
+        points, told, _ = graded(out / edition / "mine" / "mine.ipynb", settings(out), **smoke)
+        assert points == earned, told
 
 
 @pytest.mark.slow

@@ -26,10 +26,11 @@ def new(
     named = made.stem.replace("_", "-") if made in studies() else os.path.relpath(made)
     beside = os.path.relpath(made.with_suffix(""))
     say(
-        f"{beside}.ipynb  the study: question, prediction, run, verdict",
-        f"{beside}.py  its trial, its claims, its figure",
+        f"{beside}.ipynb  the study: question, prediction, run, verdict, exercises",
+        f"{beside}.py  its trial, its claims, its figure, its checks of answers",
         f"{beside}.yml  its profiles",
         f"next: workbench run {named} --profile smoke, then workbench lab {named} to make it yours",
+        f"then: workbench check {named} --run, which says what to change",
     )
 
 
