@@ -12,9 +12,8 @@ from typing import Any
 from workbench import records
 from workbench.errors import DataError, require_choice
 
-# Okabe and Ito's blue and vermilion, told apart in every common colour blindness, that one darkened until white can be
-# read on it; the word stands there anyway.
-COLOURS = {"holds": "#0072B2", "fails": "#B84E00", "inconclusive": "#6A4C93", "illustration": "#5F5F5F"}
+# Okabe and Ito's blue and vermilion, told apart in every common colour blindness; the word stands there anyway.
+COLOURS = {"holds": "#0072B2", "fails": "#D55E00", "inconclusive": "#6A4C93", "illustration": "#5F5F5F"}
 VERDICTS = tuple(COLOURS)
 
 

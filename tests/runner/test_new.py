@@ -27,7 +27,6 @@ def test_a_new_study_runs_at_once(project, command):
     made = command("new", "pruning/my-question")
     assert (made.returncode, made.stderr) == (0, "")
     assert "workbench run my-question --profile smoke" in made.stdout
-    assert "workbench check my-question --run" in made.stdout
     assert files(project / "notebooks") == {f"pruning/my_question.{suffix}" for suffix in ("ipynb", "py", "yml")}
     listed = {row["study"]: row for row in json.loads(command("list", "--json").stdout)}
     assert listed["pruning/my_question"]["question"].startswith("My question: what does")
@@ -44,15 +43,6 @@ def test_a_new_study_runs_at_once(project, command):
     (slider,) = explorer["layout"]["sliders"]
     assert [step["label"] for step in slider["steps"]] == ["100", "150", "300"]
     assert explorer["frames"][0]["data"][2]["y"] != explorer["frames"][2]["data"][2]["y"]  # and computes anew
-
-
-def test_a_new_study_passes_every_check(project, command):
-    """As it stands, and executed at its smoke profile."""
-    command("new", "pruning/my-question")
-    done = command("check", "my-question", "--run", WORKBENCH_WORKERS="1")
-    assert (done.returncode, done.stdout) == (0, "1 checked, nothing to change\n"), done.stderr
-    assert files(project / "notebooks") == {f"pruning/my_question.{suffix}" for suffix in ("ipynb", "py", "yml")}
-    assert not (project / "runs").exists()
 
 
 def test_nothing_of_the_template_is_left(project):

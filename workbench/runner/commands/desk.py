@@ -30,7 +30,6 @@ def new(
         f"{beside}.py  its trial, its claims, its figure, its checks of answers",
         f"{beside}.yml  its profiles",
         f"next: workbench run {named} --profile smoke, then workbench lab {named} to make it yours",
-        f"then: workbench check {named} --run, which says what to change",
     )
 
 

@@ -1,15 +1,11 @@
-"""``workbench list``, ``show``, ``check`` and ``course``: what there is to run, whether it teaches, and as a course."""
+"""``workbench list`` and ``show``: what there is to run."""
 
-import os
 import shlex
-import sys
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from workbench.errors import InputError
-from workbench.runner.console import FAILED, Json, Out, Studies, Study, app, complain, print_json, print_table, say
+from workbench.runner.console import Json, Out, Study, app, complain, print_json, print_table, say
 
 
 @app.command("list")
@@ -74,41 +70,3 @@ def show(study: Study, as_json: Json = False) -> None:
         others = [f"    {name}: {values[p.name]!r}" for name, values in profiles.items() if p.name in values]
         say(f"{p.name}: {p.source} = {p.default!r}", *([f"    {p.help}"] if p.help else []), *others)
     say("", f"{command} --profile {'|'.join(profiles)} -p name=value")
-
-
-@app.command()
-def check(
-    notebooks: Studies = None,
-    run: Annotated[bool, typer.Option("--run", help="Run the smoke profiles too, and check the figures.")] = False,
-) -> None:
-    """Say what to change in a study's notebook, a line a fault; by default in all of them and the template.
-
-    Example: [bold]workbench check my-study --run[/bold]
-    """
-    from workbench.runner import review, studies
-    from workbench.runner.new import templates
-
-    paths = [studies.find(name) for name in notebooks or []] or [*studies.studies(), *templates()]
-    faults = []
-    for path in paths:
-        found = review.review(path) or (review.review_run(path) if run else [])
-        faults += [f"{os.path.relpath(path)}: {cell}: {what}" for cell, what in found]
-    say(*faults or [f"{len(paths)} checked, nothing to change"])
-    sys.exit(FAILED if faults else 0)
-
-
-@app.command()
-def course(
-    notebooks: Studies = None,
-    out: Annotated[Path, typer.Option(help="Folder of the course.")] = Path("course"),
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
-) -> None:
-    """Write studies, by default all, as a course for nbgrader: one edition with solutions, one without.
-
-    Example: [bold]workbench course start-here intrinsic-dimension[/bold]
-    """
-    from workbench.runner import studies
-    from workbench.runner.course import write_course
-
-    every = sorted(studies.studies(), key=lambda path: path.stem != "start_here")
-    say(*map(str, write_course([studies.find(name) for name in notebooks or []] or every, out, force=force)))
