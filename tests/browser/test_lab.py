@@ -106,7 +106,7 @@ def test_its_controls_move_what_is_drawn(notebook, how):
     for slider in cell.locator(".widget-slider").all():
         before = notebook.drawn(cell)
         slide(notebook, slider, how)
-        if not cell.locator(".fa-play").count():  # else it moves what the button will start
+        if not slider.locator("xpath=..").locator(".fa-play").count():  # else it moves what the button will start
             notebook.changed(cell, before)
     notebook.shoot(f"moved-{how}")
     for chooser in cell.locator("select").all() if how == "keys" else ():
@@ -120,21 +120,18 @@ def test_its_controls_move_what_is_drawn(notebook, how):
 def test_a_live_run_streams_stops_and_starts_anew(notebook):
     cell = notebook.figure("explorer")
     start, stop = (cell.locator(f"button:has(.fa-{name})") for name in ("play", "stop"))
-    assert stop.is_disabled()
     notebook.ask("0", SLOW.format("slow"))  # a small network is done before anybody presses stop
     frames = [notebook.drawn(cell)]
     start.focus()
     notebook.page.keyboard.press("Enter")
     for _ in range(3):
         frames.append(notebook.changed(cell, frames[-1], rest=False))
-        assert stop.is_enabled()
     notebook.shoot("streaming")
     assert len(set(frames)) == 4
     assert notebook.ask("6 * 7") == "42"  # the kernel answers meanwhile
-    assert stop.is_enabled()
+    assert cell.get_by_text(re.compile(r"\d: \d+ %$")).is_visible()
     stop.click()
-    cell.get_by_text(re.compile(r"stopped at \d+%")).wait_for()
-    assert stop.is_disabled()
+    cell.get_by_text(re.compile(r"stopped at \d+ %$")).wait_for()
     threads = "[t.name for t in __import__('threading').enumerate() if t.name.endswith('(_go)')]"
     assert notebook.ask(threads) == "[]"  # nothing runs on that could draw
     last = notebook.drawn(cell)
