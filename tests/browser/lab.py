@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 SHOTS = ROOT / "build" / "screenshots"
 PANEL = "jupyterapp.shell.currentWidget"
-IDLE = f"window.jupyterapp && {PANEL}?.sessionContext?.session?.kernel?.status === 'idle'"
+READY = f"""name => window.jupyterapp && {PANEL}?.context?.path.endsWith(name)
+    && {PANEL}.sessionContext?.session?.kernel?.status === 'idle'"""
 # What a figure draws: curves, markers, images and, because an axis may move under them, the ticks.
 DRAWN = """el => [...el.querySelectorAll(
     '.js-plotly-plot :is(.mlayer :is(path, image, text), .xtick text, .ytick text)')
@@ -100,15 +101,19 @@ class Notebook:
     """One notebook on one page, driven through what JupyterLab shows."""
 
     def __init__(self, seen, address: str, path: Path) -> None:
-        self.seen, self.page, self.name = seen, seen.page, "-".join(path.with_suffix("").parts)
+        self.seen, self.page, self.path, self.name = seen, seen.page, path, "-".join(path.with_suffix("").parts)
         base, token = re.fullmatch(r"(http://[^/]+)/.*\?token=(\w+)", address).groups()
         self.url = f"{base}/lab/tree/notebooks/{path.as_posix()}?token={token}"
 
     def open(self, *, afresh: bool) -> None:
         """Go to the notebook and wait for its kernel; not afresh: as Lab keeps its workspace."""
         self.page.goto(self.url + "&reset" * afresh)
-        self.page.wait_for_function(IDLE)
+        self.wait()
         self.page.evaluate(f"{PANEL}.content.widgets.forEach(cell => {{ cell.node.dataset.id = cell.model.id; }})")
+
+    def wait(self) -> None:
+        """Wait until the notebook is the one in front and its kernel has nothing to do."""
+        self.page.wait_for_function(READY, arg=self.path.name)
 
     def do(self, command: str, **arguments: object) -> object:
         """Execute a command of Lab's."""
@@ -137,7 +142,7 @@ class Notebook:
         if until:
             self.show(until)
         self.do("notebook:run-all-above" if until else "notebook:run-all-cells")
-        self.page.wait_for_function(IDLE)
+        self.wait()
         return self.page.evaluate(
             f"""{PANEL}.content.widgets.filter(cell => cell.model.type === 'code').flatMap(
                 cell => cell.model.outputs.toJSON().filter(out => out.output_type === 'error').map(
