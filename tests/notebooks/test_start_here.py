@@ -273,7 +273,11 @@ def test_every_point_says_what_it_is_and_every_axis_its_unit(runs):
         (2410, "This is D of the network above; this one has two hidden layers."),
         (1776, "1776 is too large. A layer from a to b units has a * b weights and b biases; there are three layers."),
         ("1775", "The answer must be a number, got '1775'."),
-        (None, "There is no answer yet: put it in place of None and run the cell again."),
+        (
+            None,
+            "There is no answer yet: put yours in its place and run the cell again. "
+            "A layer from a to b units has a * b weights and b biases; there are three layers.",
+        ),
     ],
 )
 def test_a_wrong_count_is_told_why(answer, why):
@@ -326,10 +330,10 @@ def test_theta_is_told_from_what_students_take_for_it(capsys):
         (theta_0, "This is theta_0: phi did not move it."),
         (theta_0 - P @ phi, "P phi is to be added, not subtracted."),
         (phi, "This is phi, 241 numbers; theta has 2,410."),
-        (theta_0 + P.sum(1), "Entry 0, counted from 0: "),
-        (wrong_by_a_little, "Entry 7, counted from 0: "),
+        (theta_0 + P.sum(1), "Value 1 of 2410: "),
+        (wrong_by_a_little, "Value 8 of 2410: "),
         (None, "There is no answer yet"),
-        (3.0, "The answer must be a list of 2410, got 3."),
+        (3.0, "The answer must be 2410 values, got 3. "),
     ]
     for answer, why in slips:
         with pytest.raises(WrongAnswer) as wrong:
