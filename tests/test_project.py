@@ -1,9 +1,8 @@
-"""The project as a whole: layers, pins, commands, notebooks."""
+"""The project as a whole: layers, pins, commands."""
 
 import ast
 import importlib.metadata
 import io
-import json
 import re
 import shutil
 import statistics
@@ -17,13 +16,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from workbench.runner.studies import profiles
-from workbench.schema import read_schema
-
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SOURCES = sorted((ROOT / "workbench").rglob("*.py"))
-NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
 
 # From the bottom up. A module imports from layers below its own; modules of one layer do not import one another.
 LAYERS = (
@@ -203,21 +198,3 @@ def test_readme_example_runs(tmp_path):
 def test_torch_build_for_those_without_a_gpu_is_the_pinned_one():
     line = f"torch=={pins()['torch']} --index-url https://download.pytorch.org/whl/cpu"
     assert line in (ROOT / "README.md").read_text()
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook(path):
-    book = json.loads(path.read_text(encoding="utf-8"))
-    schema = read_schema(path)  # exactly one parameters cell, defaults of their declared types
-    assert all(parameter.help for parameter in schema.parameters), "every parameter has a comment"
-    for name, values in profiles(schema).items():
-        schema.check(values, f"{path.name}, profile {name}")
-    code = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
-    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code), "commit without outputs"
-    assert "widgets" not in book["metadata"]
-    assert "papermill" not in book["metadata"]
-    ids = [cell["id"] for cell in book["cells"]]
-    assert len(set(ids)) == len(ids)
-    assert sum(len("".join(cell["source"]).splitlines()) for cell in code) <= 160
-    if not path.name.startswith("_"):
-        assert {"smoke", "laptop", "paper"} <= set(profiles(schema))
