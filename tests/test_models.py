@@ -53,6 +53,30 @@ def test_the_transformer_is_causal_and_tied():
     assert network.head.weight is network.token.weight
 
 
+def test_a_block_is_pre_norm_attention_and_a_four_fold_relu_layer():
+    torch.manual_seed(0)
+    block, h = models.CharTransformer(width=8, n_layers=1, n_heads=2).blocks[0].double(), torch.randn(3, 5, 8).double()
+    p = {name: torch.nn.init.normal_(tensor) for name, tensor in block.named_parameters()}
+
+    def norm(h, name):
+        h = (h - h.mean(-1, keepdim=True)) / (h.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+        return h * p[f"{name}.weight"] + p[f"{name}.bias"]
+
+    def heads(x):
+        return x.view(3, 5, 2, 4).transpose(1, 2)
+
+    qkv = norm(h, "norm1") @ p["self_attn.in_proj_weight"].T + p["self_attn.in_proj_bias"]
+    q, k, v = map(heads, qkv.split(8, dim=-1))
+    scores = (q @ k.mT / 4**0.5).masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
+    mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(3, 5, 8)
+    middle = h + mixed @ p["self_attn.out_proj.weight"].T + p["self_attn.out_proj.bias"]
+    up = (norm(middle, "norm2") @ p["linear1.weight"].T + p["linear1.bias"]).relu()
+    expected = middle + up @ p["linear2.weight"].T + p["linear2.bias"]
+    mask = torch.nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.float64)
+    for mode in (block.train(), block.eval()):
+        torch.testing.assert_close(mode(h, src_mask=mask, is_causal=True), expected)
+
+
 def test_bad_sizes_are_refused():
     with pytest.raises(InputError, match="widths must be at least two positive integers"):
         models.mlp([784])

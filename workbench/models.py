@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from workbench.errors import require
 from workbench.seeds import generator
@@ -160,7 +160,8 @@ class CharTransformer(nn.Module):
         require(width % n_heads == 0, "width", f"must be a multiple of n_heads={n_heads}", width)
         self.token = nn.Embedding(vocabulary, width)
         self.position = nn.Embedding(context, width)
-        self.blocks = nn.ModuleList(_Block(width, n_heads) for _ in range(n_layers))
+        block = partial(nn.TransformerEncoderLayer, dropout=0.0, batch_first=True, norm_first=True)
+        self.blocks = nn.ModuleList(block(width, n_heads, 4 * width) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocabulary, bias=False)
         initialise(self, seed)
@@ -169,24 +170,7 @@ class CharTransformer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens, shape ``(n, t)``, to next-character logits, shape ``(n, t, vocabulary)``."""
         h = self.token(tokens) + self.position.weight[: tokens.shape[1]]
+        mask = nn.Transformer.generate_square_subsequent_mask(tokens.shape[1], h.device, h.dtype)
         for block in self.blocks:
-            h = block(h)
+            h = block(h, src_mask=mask, is_causal=True)
         return self.head(self.norm(h))
-
-
-class _Block(nn.Module):
-    """One pre-norm transformer block."""
-
-    def __init__(self, width: int, n_heads: int) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, h: Tensor) -> Tensor:
-        n, t, width = h.shape
-        q, k, v = self.qkv(self.norm_1(h)).view(n, t, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(n, t, width)
-        h = h + self.out(mixed)
-        return h + self.down(F.relu(self.up(self.norm_2(h))))
