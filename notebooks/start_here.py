@@ -216,7 +216,7 @@ def _finish(figure: go.Figure, view: View, first: int, span: Sequence[float]) ->
     note = f"Left: runs of {view.runs.seed.nunique()} seeds and their mean. Right: seed {first} as it trains.<br>"
     ended = "tested only at its end" if view.accuracy is None else f"test accuracy {view.accuracy:.3f}"
     note += f"Diamond and thick line: seed {first} at d = {view.d:,}: {ended}."
-    figure.update_layout(legend={"orientation": "h", "y": -0.25, "yanchor": "top"})
+    figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"})
     return finish(figure, "Accuracy in a random subspace of d dimensions", note, height=520)
 
 

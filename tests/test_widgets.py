@@ -45,7 +45,7 @@ def test_every_type_gets_its_control_standing_at_the_default(study):
             "n": ipywidgets.IntSlider,
             "rate": ipywidgets.FloatSlider,
             "quick": ipywidgets.Checkbox,
-            "dataset": ipywidgets.Dropdown,
+            "dataset": ipywidgets.ToggleButtons,
             "d": ipywidgets.SelectionSlider,
         }
         | text

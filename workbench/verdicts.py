@@ -12,8 +12,9 @@ from typing import Any
 from workbench import records
 from workbench.errors import DataError, require_choice
 
-# Okabe and Ito's blue and vermilion, told apart in every common colour blindness; the word stands there anyway.
-COLOURS = {"holds": "#0072B2", "fails": "#D55E00", "inconclusive": "#6A4C93", "illustration": "#5F5F5F"}
+# Okabe and Ito's blue and vermilion, told apart in every common colour blindness, that one darkened until white can be
+# read on it; the word stands there anyway.
+COLOURS = {"holds": "#0072B2", "fails": "#B84E00", "inconclusive": "#6A4C93", "illustration": "#5F5F5F"}
 VERDICTS = tuple(COLOURS)
 
 
@@ -70,10 +71,11 @@ class Report:
         """Return the verdict table; whatever came from outside is escaped."""
         rows = [_row(f.claim, f.measured, f.detail, f.verdict) for f in self.findings]
         rows += [_row(claim, "not judged in this run") for claim in self.unjudged]
+        names = ("Claim", "Rule, fixed in advance", "Measured", "Verdict")
+        heads = "".join(f'<th style="text-align:left">{name}</th>' for name in names)
         return (
             '<table class="verdicts" style="border-collapse:collapse;width:100%;text-align:left">'
-            "<thead><tr><th>Claim</th><th>Rule, fixed in advance</th><th>Measured</th><th>Verdict</th></tr></thead>"
-            f"<tbody>{''.join(rows)}</tbody></table><p>Data: {escape(self.data)}</p>"
+            f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table><p>Data: {escape(self.data)}</p>"
         )
 
 

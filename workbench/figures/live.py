@@ -23,7 +23,7 @@ class LiveFigure(go.FigureWidget):
     def __init__(self, figure: go.Figure) -> None:
         self.lock = threading.RLock()
         super().__init__(figure)
-        self._drawn = figure
+        self._drawn, self._config = figure, {"responsive": True, "displaylogo": False}
         self.observe(self._fit, names="_view_count")
 
     def follow(self, figure: go.Figure) -> None:

@@ -23,7 +23,7 @@ LOOK = go.layout.Template(
         "font": {"size": 14, "color": INK, "family": "Helvetica, Arial, sans-serif"},
         "paper_bgcolor": "white", "plot_bgcolor": "white", "margin": {"l": 80, "r": 30, "t": 110, "b": 70},
         "hovermode": "closest", "hoverlabel": {"font": {"size": 13}, "align": "left"}, "autotypenumbers": "strict",
-        "modebar": {"remove": ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]},
+        "modebar": {"remove": ["sendChartToCloud", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]},
         "xaxis": _AXIS, "yaxis": _AXIS,
     }
 )  # fmt: skip

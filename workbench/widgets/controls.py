@@ -44,6 +44,13 @@ def refusal(text: str) -> str:
     return f'<span style="color:var(--jp-error-color1, #B00020)">{escape(text)}</span>' if text else ""
 
 
+def prompt(widget: ipywidgets.Widget) -> ipywidgets.Widget:
+    """Have the page's own thread take a widget's messages, so that none waits until the running cell ends."""
+    for each in (widget, *getattr(widget, "children", ())):
+        vars(each.comm).pop("_reply_subshell_id", None)  # where ipykernel 7.4 notes which thread made it, to be asked
+    return widget
+
+
 def control(parameter: Parameter) -> ipywidgets.Widget:
     """Make the control that fits a parameter's type; its ``value`` is always one that the parameter takes.
 
@@ -51,16 +58,21 @@ def control(parameter: Parameter) -> ipywidgets.Widget:
         parameter: A line of the parameters cell; the control stands at its default first.
 
     Returns:
-        A slider for a number bounded on both sides or a ``Literal`` of numbers, a checkbox, a drop-down list for
+        A slider for a number bounded on both sides or a ``Literal`` of numbers, a checkbox, a row of buttons for
         another ``Literal``, else a text.
     """
+    return prompt(_control(parameter))
+
+
+def _control(parameter: Parameter) -> ipywidgets.Widget:
+    """Make the control; no drop-down list, because JupyterLab takes the arrow keys from one to move between cells."""
     value, style = parameter.default, {"description_width": "initial"}
     look: dict[str, Any] = {"description": parameter.name, "tooltip": parameter.help, "style": style}
     if parameter.kind is bool:
         return ipywidgets.Checkbox(value, **look)
     choices, span = get_args(parameter.kind) if get_origin(parameter.kind) is Literal else (), _span(parameter)
     if choices and not all(map(is_number, choices)):
-        return ipywidgets.Dropdown(options=choices, value=value, **look)
+        return ipywidgets.ToggleButtons(options=choices, value=value, **look | {"style": {"button_width": "auto"}})
     if not (choices or span):
         return TextControl(parameter, **look)
     look |= {"continuous_update": False, "layout": {"width": "28em"}}

@@ -31,9 +31,8 @@ def explore(
         A box of a control and a FigureWidget, or a plain figure with plotly's own slider.
     """
     if not (is_live() if live is None else live):
-        points = sorted({value, *stops})
-        prefix, views = f"{parameter.help or parameter.name}: ", [draw(point) for point in points]
-        return figures.slider_figure(views, list(map(str, points)), prefix=prefix, active=points.index(value))
+        views = {str(point): point for point in sorted({value, *stops})}
+        return compute(draw, draw, value, [parameter], views=views, live=False)
     handle, figure = control(replace(parameter, default=value)), LiveFigure(draw(value))
     handle.observe(lambda change: figure.follow(draw(change["new"])), names="value")
     return ipywidgets.VBox([handle, figure])
@@ -72,5 +71,4 @@ def compute(
     if first not in drawn.values():
         drawn = {"as above": first, **drawn}
     prefix = f"{parameters[0].help or parameters[0].name}: " if len(parameters) == 1 else ""
-    shown = list(drawn.values())
-    return figures.slider_figure(shown, list(drawn), prefix=prefix, active=shown.index(first))
+    return figures.slider_figure([*drawn.values()], [*drawn], prefix=prefix, active=[*drawn.values()].index(first))

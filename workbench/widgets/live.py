@@ -16,12 +16,11 @@ from workbench.figures import Figure
 from workbench.figures.live import LiveFigure
 from workbench.schema import Parameter
 from workbench.sweeps.job import alone
-from workbench.widgets.controls import control, refusal
+from workbench.widgets.controls import control, prompt, refusal
 
 Draw = Callable[[Any], Figure]
 
 _REDRAW_SECONDS = 0.1  # at least, from the end of one redraw to the next
-_SEED = 0  # of the global random generators while a work runs; it should draw from a seed of its own
 _turnover = threading.Lock()  # held while one run takes another's place
 
 
@@ -84,11 +83,9 @@ class Live(ipywidgets.VBox):
         stop = ipywidgets.Button(description="Stop", icon="stop", tooltip="Stop what runs here")
         self.bar = ipywidgets.FloatProgress(max=1.0, tooltip="part of the run that is done")
         self.status = ipywidgets.HTML("ready")
-        row = [*self.controls.values(), start, stop, self.bar, self.status]
-        look = {"flex_flow": "row wrap", "align_items": "center"}
+        row = [*self.controls.values(), prompt(start), prompt(stop), self.bar, self.status]
+        look = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "0 1em"}
         super().__init__([ipywidgets.HBox(row, layout=look), self.figure], numbers=numbers)
-        # ipykernel 7.4 notes here that messages to a button wait for the cell that runs; this one must not.
-        vars(stop.comm).pop("_reply_subshell_id", None)
         start.on_click(lambda _: self.start())
         stop.on_click(lambda _: self.stop())
 
@@ -115,7 +112,8 @@ class Live(ipywidgets.VBox):
         """Run the work and say how it ended."""
         try:
             try:
-                with alone(_SEED, waiting=partial(self._wait, run)):
+                # The seed of the global random generators: a work should draw from one of its own.
+                with alone(0, waiting=partial(self._wait, run)):
                     run.check()
                     run.numbers = self.work(partial(self._report, run), **run.values)
                 run.fraction = 1.0

@@ -69,8 +69,8 @@ class Prediction:
         self.question, self.unit, self.live = question, unit, is_live() if live is None else live
         if self.live:
             kept, problem = self._answers()
-            kind, source = (Literal[("", *choices)], "a choice") if choices else (float, "a number")
-            last = str(kept[-1]) if kept and (not choices or kept[-1].value in choices) else ""
+            kind, source = (Literal[tuple(choices)], "a choice") if choices else (float, "a number")
+            last = str(kept[-1]) if kept and (not choices or kept[-1].value in choices) else None if choices else ""
             name = f"Your prediction ({unit})" if unit else "Your prediction"
             self.control = control(Parameter(name, kind, source, last, question))
             self.status = ipywidgets.HTML(refusal(problem) + "".join(f"kept, given {note.when}" for note in kept[-1:]))
@@ -92,7 +92,7 @@ class Prediction:
             problem = self._keep(None)
             answers = self._answers()[0]
             told = [*[a for a in answers if a.blind][-1:], *[a for a in answers[-1:] if not a.blind]]
-            said = [f"You predicted {' '.join(filter(None, (str(a), self.unit, a.when)))}: "
+            said = [f"You predicted {' '.join(filter(None, (str(a), self.unit, a.when)))}:\n"
                     f"{_compare(a.value, value, ends)}." for a in told]  # fmt: skip
             lines = [*(said or ["You made no prediction."]), *lines, problem]
         print(*filter(None, lines), sep="\n")
