@@ -41,12 +41,6 @@ def test_mean_interval_is_students():
     assert np.isnan(statistics.mean_interval([3.0])[1:]).all()
 
 
-@pytest.mark.parametrize(("k", "n"), [(0, 5), (3, 10), (10, 10)])
-def test_wilson_interval_matches_scipy(k, n):
-    reference = stats.binomtest(k, n).proportion_ci(method="wilson")
-    np.testing.assert_allclose(statistics.wilson_interval(k, n), reference, atol=1e-12)
-
-
 @pytest.mark.parametrize(("df", "reference"), [(2, stats.t(2)), (0, stats.norm)])
 def test_student_draws_have_exact_quantiles(df, reference):
     draws = statistics.student_draws(df, 2000, generator(0, "t"))
@@ -83,32 +77,13 @@ def test_spread_interval_does_not_pair_draws_of_one_seed():
 
 
 @pytest.mark.parametrize(
-    ("counts", "value", "text"),
-    [((0, 4, 5), 4, "4"), ((5, 5, 5), 2, "<= 2"), ((0, 1, 3), None, "> 8"), ((4, 0, 5), 2, "<= 2")],
-)
-def test_smallest_solved(counts, value, text):
-    solved = np.arange(5) < np.array(counts)[:, None]
-    assert statistics.smallest_solved([2, 4, 8], solved, at_least=4) == (value, counts, text)
-
-
-def test_d_of_one_is_not_censored():
-    assert statistics.smallest_solved([1, 2], [[True], [True]], at_least=1).text == "1"
-
-
-@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: statistics.mean_interval([]), "values must be a non-empty list"),
         (lambda: statistics.mean_interval([1.0], level=1.0), "level must be between 0 and 1"),
         (lambda: statistics.mean_interval([1.0, np.nan]), "values must be a non-empty list of numbers without NaN"),
-        (lambda: statistics.wilson_interval(4, 3), "successes must be in 0..n=3, got 4"),
-        (lambda: statistics.wilson_interval(0, 0), "n must be at least 1"),
         (lambda: statistics.isotonic([1.0], [1.0, 2.0]), "y must have the length of x=1"),
         (lambda: statistics.spread_interval([1.0], []), "draws must be one array"),
-        (lambda: statistics.smallest_solved([], np.zeros((0, 2), bool), 1), "dims must be a non-empty list"),
-        (lambda: statistics.smallest_solved([2, 1], np.zeros((2, 2), bool), 1), "list that increases"),
-        (lambda: statistics.smallest_solved([1, 2], np.zeros((2, 2)), 1), "solved must be boolean"),
-        (lambda: statistics.smallest_solved([1], np.zeros((1, 2), bool), 3), "at_least must be in 1..n_seeds=2"),
     ],
 )
 def test_bad_input_is_refused(call, message):

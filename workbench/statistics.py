@@ -1,14 +1,13 @@
 """Intervals and monotone curves: the statistics that every study shares, pure functions of arrays."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 from scipy.special import ndtri, stdtrit
 
-from workbench.errors import is_count, is_number, require
+from workbench.errors import is_number, require
 from workbench.seeds import generator
 
 Array = NDArray[np.float64]
@@ -41,22 +40,6 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float,
         return mean, float("nan"), float("nan")
     half = float(stdtrit(n - 1, (1 + level) / 2) * sample.std(ddof=1) / np.sqrt(n))
     return mean, mean - half, mean + half
-
-
-def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return low and high, within [0, 1], of Wilson's score interval of the proportion ``successes / n``.
-
-    Example:
-        >>> [round(v, 3) for v in wilson_interval(9, 10)]
-        [0.596, 0.982]
-    """
-    check_level(level)
-    require(is_count(n, 1), "n", "must be at least 1", n)
-    require(is_count(successes) and successes <= n, "successes", f"must be in 0..n={n}", successes)
-    z = float(ndtri((1 + level) / 2))
-    centre = successes + z * z / 2
-    half = z * np.sqrt(successes * (n - successes) / n + z * z / 4)
-    return max(0.0, float((centre - half) / (n + z * z))), min(1.0, float((centre + half) / (n + z * z)))
 
 
 def student_draws(df: int, n: int, rng: np.random.Generator) -> Array:
@@ -124,40 +107,3 @@ def spread_interval(values: ArrayLike, draws: Sequence[Array]) -> tuple[float, f
     low = spread - float(np.quantile(np.ptp(noise, axis=0), 0.975))
     ends = centre[:, None] - centre + np.quantile(noise[:, None] - noise, 0.975, axis=2)
     return spread, max(0.0, low), max(spread, float(ends.max()))
-
-
-class Solved(NamedTuple):
-    """The smallest tested d that enough seeds solved; ``text`` is ``4``, ``<= 2`` or ``> 16``."""
-
-    value: int | None
-    counts: tuple[int, ...]
-    text: str
-
-
-def smallest_solved(dims: Sequence[int], solved: ArrayLike, at_least: int) -> Solved:
-    """Return the smallest d at which at least a given number of seeds solved the task.
-
-    Args:
-        dims: The tested d, strictly increasing.
-        solved: Whether each seed solved each d, boolean, shape ``(n_dims, n_seeds)``.
-        at_least: How many seeds must succeed, in 1..n_seeds.
-
-    Returns:
-        The d, None if no tested one was solved; how many seeds solved each; in words, a bound where it is one.
-
-    Example:
-        >>> smallest_solved([1, 2, 4], [[False, False], [True, False], [True, True]], at_least=2)
-        Solved(value=4, counts=(0, 1, 2), text='4')
-    """
-    tested, table = list(dims), np.asarray(solved)
-    ok = len(tested) > 0 and all(is_count(d, 1) for d in tested) and tested == sorted(set(tested))
-    require(ok, "dims", "must be a non-empty list that increases from at least 1", dims)
-    shaped = table.ndim == 2 and table.dtype == bool and len(table) == len(tested)
-    require(shaped, "solved", f"must be boolean of shape ({len(tested)}, n_seeds)", (table.dtype.name, table.shape))
-    n = table.shape[1]
-    require(is_count(at_least, 1) and at_least <= n, "at_least", f"must be in 1..n_seeds={n}", at_least)
-    counts = tuple(table.sum(axis=1).tolist())
-    value = next((int(d) for d, count in zip(tested, counts, strict=True) if count >= at_least), None)
-    if value is None:
-        return Solved(None, counts, f"> {tested[-1]}")
-    return Solved(value, counts, f"<= {value}" if value == tested[0] > 1 else str(value))

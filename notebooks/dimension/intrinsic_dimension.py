@@ -3,17 +3,19 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from measure import Arm, Measured, Settings, trial_parameters
+from numpy.typing import ArrayLike
 from replicate import coordinates, data, objective_of, train_replicate
 
 from workbench.checkpoints import load_arrays, save_arrays
 from workbench.datasets import published
 from workbench.dimension import spread_ratio
-from workbench.statistics import Solved
+from workbench.errors import is_count, require
 from workbench.study import Claim, Study, judge_interval, n_to_decide
 from workbench.sweeps import Sweep
 
@@ -73,6 +75,43 @@ def beside_published(settings: Settings, measured: Mapping[Arm, Measured]) -> pd
             places = {"threshold": row["threshold"], "place": f"{row['place']}; {row['source']}"}
             rows.append({"": row["dataset"], **printed, **ours, **places})
     return pd.DataFrame(rows).set_index("").rename_axis(None)
+
+
+class Solved(NamedTuple):
+    """The smallest tested d that enough seeds solved; ``text`` is ``4``, ``<= 2`` or ``> 16``."""
+
+    value: int | None
+    counts: tuple[int, ...]
+    text: str
+
+
+def smallest_solved(dims: Sequence[int], solved: ArrayLike, at_least: int) -> Solved:
+    """Return the smallest d at which at least a given number of seeds solved the task.
+
+    Args:
+        dims: The tested d, strictly increasing.
+        solved: Whether each seed solved each d, boolean, shape ``(n_dims, n_seeds)``.
+        at_least: How many seeds must succeed, in 1..n_seeds.
+
+    Returns:
+        The d, None if no tested one was solved; how many seeds solved each; in words, a bound where it is one.
+
+    Example:
+        >>> smallest_solved([1, 2, 4], [[False, False], [True, False], [True, True]], at_least=2)
+        Solved(value=4, counts=(0, 1, 2), text='4')
+    """
+    tested, table = list(dims), np.asarray(solved)
+    ok = len(tested) > 0 and all(is_count(d, 1) for d in tested) and tested == sorted(set(tested))
+    require(ok, "dims", "must be a non-empty list that increases from at least 1", dims)
+    shaped = table.ndim == 2 and table.dtype == bool and len(table) == len(tested)
+    require(shaped, "solved", f"must be boolean of shape ({len(tested)}, n_seeds)", (table.dtype.name, table.shape))
+    n = table.shape[1]
+    require(is_count(at_least, 1) and at_least <= n, "at_least", f"must be in 1..n_seeds={n}", at_least)
+    counts = tuple(table.sum(axis=1).tolist())
+    value = next((int(d) for d, count in zip(tested, counts, strict=True) if count >= at_least), None)
+    if value is None:
+        return Solved(None, counts, f"> {tested[-1]}")
+    return Solved(value, counts, f"<= {value}" if value == tested[0] > 1 else str(value))
 
 
 def judge(

@@ -10,8 +10,8 @@ from marks import censored_symbol, errors, threshold_name
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 from returns import CartPole
+from scipy.stats import binomtest
 
-from workbench import statistics
 from workbench.figures.style import BLUE, COLOURS, GREY, INK, SKY, SYMBOLS, VERMILION, finish, log_axis
 
 NAME_WIDTH = 1.6  # a name of about ten letters covers D to 1.6 D
@@ -94,7 +94,7 @@ def solved_fraction(
     table = np.asarray(returns, dtype=float)
     n = table.shape[1]
     counts = (table >= SOLVED_AT).sum(axis=1)
-    ends = np.array([statistics.wilson_interval(int(count), n) for count in counts])
+    ends = np.array([binomtest(int(count), n).proportion_ci(method="wilson") for count in counts])
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.6, 0.4])
     x = np.concatenate([np.zeros(len(untrained)), np.repeat(dims, n)])
     y = np.concatenate([np.asarray(untrained, dtype=float), table.ravel()])

@@ -17,7 +17,6 @@ import toy
 from workbench.datasets import Dataset, Split
 from workbench.dimension import Runs, both_thresholds
 from workbench.errors import InputError
-from workbench.statistics import smallest_solved
 from workbench.sweeps import Sweep
 from workbench.training import train_group
 
@@ -208,7 +207,7 @@ def judged(toy_found, d_of_width, pole, sd=0.001, **options):
         baseline = Runs(np.full(3, D), np.arange(3), 0.98 + sd * np.array([-1.0, 0, 1]))
         measured[arm] = measure.Measured(arm, D, runs, baseline, *both_thresholds(runs, baseline), (1.0, 1.0), 0.0)
     kept = Kept()
-    study.judge(kept, settings, toy_found, measured, smallest_solved([2, 16, 20], pole, 4))
+    study.judge(kept, settings, toy_found, measured, study.smallest_solved([2, 16, 20], pole, 4))
     return kept.said
 
 
@@ -290,3 +289,30 @@ def test_the_notebook_runs_at_the_smoke_profile_and_again_from_what_it_kept(tmp_
     code, text = run("--profile", "smoke", out=tmp_path)
     assert code == 0, text
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()} == kept
+
+
+@pytest.mark.parametrize(
+    ("counts", "value", "text"),
+    [((0, 4, 5), 4, "4"), ((5, 5, 5), 2, "<= 2"), ((0, 1, 3), None, "> 8"), ((4, 0, 5), 2, "<= 2")],
+)
+def test_smallest_solved(counts, value, text):
+    solved = np.arange(5) < np.array(counts)[:, None]
+    assert study.smallest_solved([2, 4, 8], solved, at_least=4) == (value, counts, text)
+
+
+def test_d_of_one_is_not_censored():
+    assert study.smallest_solved([1, 2], [[True], [True]], at_least=1).text == "1"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: study.smallest_solved([], np.zeros((0, 2), bool), 1), "dims must be a non-empty list"),
+        (lambda: study.smallest_solved([2, 1], np.zeros((2, 2), bool), 1), "list that increases"),
+        (lambda: study.smallest_solved([1, 2], np.zeros((2, 2)), 1), "solved must be boolean"),
+        (lambda: study.smallest_solved([1], np.zeros((1, 2), bool), 3), "at_least must be in 1..n_seeds=2"),
+    ],
+)
+def test_a_bad_table_of_solved_seeds_is_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
