@@ -11,6 +11,23 @@ import plotly.graph_objects as go
 from workbench.errors import require
 
 
+def prompt(widget: Any) -> Any:
+    """Have the thread that the page asks for take a widget's messages.
+
+    ipykernel 7.4 asks the one that used the widget last: a cell's, where they wait for its end, or that of a page which
+    is there no more, where they are lost.
+
+    Args:
+        widget: A widget, and its children if it has any.
+
+    Returns:
+        The widget.
+    """
+    for each in (widget, *getattr(widget, "children", ())):
+        each.comm._reply_subshell_for = lambda data, asked: asked
+    return widget
+
+
 class LiveFigure(go.FigureWidget):
     """A widget that follows a figure drawn again and again; the reader's own zoom and hidden traces stay.
 
@@ -24,7 +41,7 @@ class LiveFigure(go.FigureWidget):
         self.lock = threading.RLock()
         super().__init__(figure)
         self._drawn, self._config = figure, {"responsive": True, "displaylogo": False}
-        self.observe(self._fit, names="_view_count")
+        prompt(self).observe(self._fit, names="_view_count")
 
     def follow(self, figure: go.Figure) -> None:
         """Look like a figure of the same traces; only what differs from the one before is sent.
@@ -61,8 +78,7 @@ class LiveFigure(go.FigureWidget):
             state = super().get_state(key, drop_defaults)
             if key is None and self._drawn:
                 for part, now in self.to_plotly_json().items():
-                    if f"_widget_{part}" in state:
-                        state[f"_widget_{part}"] = self.trait_metadata(f"_widget_{part}", "to_json")(now, self)
+                    state[f"_widget_{part}"] = self.trait_metadata(f"_widget_{part}", "to_json")(now, self)
             return state
 
     def _fit(self, _: object) -> None:

@@ -10,6 +10,7 @@ import traitlets
 from IPython import get_ipython
 
 from workbench.errors import InputError, is_number
+from workbench.figures.live import prompt
 from workbench.schema import Parameter
 
 
@@ -42,13 +43,6 @@ class TextControl(ipywidgets.HBox):
 def refusal(text: str) -> str:
     """Return text that came from outside as HTML in the colour of errors, of a light page or a dark one."""
     return f'<span style="color:var(--jp-error-color1, #B00020)">{escape(text)}</span>' if text else ""
-
-
-def prompt(widget: ipywidgets.Widget) -> ipywidgets.Widget:
-    """Have the page's own thread take a widget's messages, so that none waits until the running cell ends."""
-    for each in (widget, *getattr(widget, "children", ())):
-        vars(each.comm).pop("_reply_subshell_id", None)  # where ipykernel 7.4 notes which thread made it, to be asked
-    return widget
 
 
 def control(parameter: Parameter) -> ipywidgets.Widget:

@@ -13,10 +13,10 @@ import ipywidgets
 import traitlets
 
 from workbench.figures import Figure
-from workbench.figures.live import LiveFigure
+from workbench.figures.live import LiveFigure, prompt
 from workbench.schema import Parameter
 from workbench.sweeps.job import alone
-from workbench.widgets.controls import control, prompt, refusal
+from workbench.widgets.controls import control, refusal
 
 Draw = Callable[[Any], Figure]
 
