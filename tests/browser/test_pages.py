@@ -5,9 +5,10 @@ from pathlib import Path
 import nbformat
 import plotly.graph_objects as go
 import pytest
+from markupsafe import Markup
 
 from tests.stored import code, curves, finding, plotly_data, stored_run
-from workbench.runner.html import frame
+from workbench.runner.html import render
 from workbench.runner.site import build_site
 from workbench.verdicts import Claim
 
@@ -62,27 +63,21 @@ def drawn(page) -> str:
     return page.locator(".js-plotly-plot path.js-line").first.get_attribute("d")
 
 
-def on_rail(page, part: float) -> tuple[float, float]:
-    page.locator(".slider-container").scroll_into_view_if_needed()
-    rail = page.locator(".slider-rail-touch-rect").bounding_box()
-    return rail["x"] + part * rail["width"], rail["y"] + rail["height"] / 2
-
-
 def test_figures_draw_sliders_move_labels_show(site, visit):
     path = page_of(site, 'class="plotly"')
     seen = visit(path)
     page = seen.page
     page.wait_for_selector(".plotly-figure .main-svg path.js-line")
     assert page.locator(".gtitle").text_content() == "k = 1"
+    slider = page.get_by_role("slider", name="k:")
+    place = slider.bounding_box()
     lines = [drawn(page)]
-    for part, title in ((0.99, "k = 2"), (0.01, "k = 0")):  # by a click on the rail
-        page.mouse.click(*on_rail(page, part))
+    for part, title in ((0.99, "k = 2"), (0.01, "k = 0")):  # by a click
+        page.mouse.click(place["x"] + part * place["width"], place["y"] + place["height"] / 2)
         page.locator(".gtitle", has_text=title).wait_for()
         lines.append(drawn(page))
-    grip = page.locator(".slider-grip-rect").bounding_box()
-    page.mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(*on_rail(page, 0.5), steps=5)
+    page.mouse.down()  # on its grip
+    page.mouse.move(place["x"] + 0.5 * place["width"], place["y"] + place["height"] / 2, steps=5)
     page.mouse.up()
     page.locator(".gtitle", has_text="k = 1").wait_for()
     assert drawn(page) == lines[0]
@@ -102,6 +97,9 @@ def test_the_site_opens_and_leads_to_its_pages(site, visit, scheme):
     seen = visit(site, color_scheme=scheme)
     page = seen.page
     assert "(1 holds, 0 fails" in page.inner_text("body")
+    assert page.locator(".badge").all_inner_texts() == ["holds"]
+    page.get_by_role("link", name="replication table").click()
+    page.get_by_role("heading", name="Replication table", exact=True).wait_for()
     badges = page.locator(".badge")
     assert [badges.nth(i).is_visible() for i in range(badges.count())] == [True, False]  # the newest, an earlier one
     page.get_by_text("other runs: 1").click()
@@ -113,7 +111,9 @@ def test_the_site_opens_and_leads_to_its_pages(site, visit, scheme):
     page.locator("td a").first.click()
     page.wait_for_selector(".main-svg")
     page.get_by_role("link", name="Replication table").click()
-    page.wait_for_selector(".badge")
+    page.get_by_role("heading", name="Replication table", exact=True).wait_for()
+    page.get_by_role("link", name="All studies").click()
+    page.get_by_role("heading", name="What is a neural network's parameter worth?").wait_for()
     assert seen.console == []
     assert all(url.startswith("file:///") for url in seen.requests), seen.requests
 
@@ -132,7 +132,7 @@ def watch(seen) -> None:
     page.add_init_script(CANARY)
     page.reload()
     page.wait_for_timeout(500)
-    for link in page.locator("main a").all():
+    for link in page.locator("main a:not([href$='.html'], [href$='.csv'])").all():
         link.dispatch_event("click")
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = !d.open; })")
     page.wait_for_timeout(500)
@@ -168,9 +168,10 @@ def test_nothing_of_a_strangers_notebook_runs(tmp_path, visit):
     index = build_site(out, tmp_path / "site", pytest.fail)
     for folder in (index.parent, index.parent / "pages" / "demo"):
         (folder / "beside.js").write_text("canary('beside')")
-    seen = visit(index)
-    watch(seen)
-    assert seen.console == []
+    for page in (index, index.with_name("replication.html")):
+        seen = visit(page)
+        watch(seen)
+        assert seen.console == []
     for page in (index.parent / "pages").glob("*/*.html"):
         seen = visit(page)
         if run.folder.name in page.name:
@@ -181,21 +182,21 @@ def test_nothing_of_a_strangers_notebook_runs(tmp_path, visit):
 
 def test_the_policy_alone_stops_what_the_cleaning_might_miss(tmp_path, visit):
     (tmp_path / "beside.js").write_text("canary('beside')")
-    (tmp_path / "page.html").write_text(frame("t", "", ""))
+    (tmp_path / "page.html").write_text(render("frame", title="t"))
     page = visit(tmp_path / "page.html").page
     page.add_init_script(CANARY)
     # Nothing in a page can forbid a page to lead elsewhere: there the cleaning stands alone.
     for html in (html for html in HOSTILE if "refresh" not in html):
-        (tmp_path / "page.html").write_text(frame("t", "", f"<main>{html}</main>", nonce="n"))
+        (tmp_path / "page.html").write_text(render("frame", "n", title="t", body=Markup(f"<main>{html}</main>")))
         page.reload()
         page.wait_for_timeout(50)
         assert page.evaluate("window.caught") == [], html
 
 
 def test_our_scripts_run_under_the_policy_and_a_page_without_any_runs_none(tmp_path, visit):
-    script = "<script nonce='n'>window.ours = 1</script>"
-    (tmp_path / "own.html").write_text(frame("t", "", "", script, "n"))
-    (tmp_path / "none.html").write_text(frame("t", "", script))
+    script = Markup("<script nonce='n'>window.ours = 1</script>")
+    (tmp_path / "own.html").write_text(render("frame", "n", title="t", scripts=script))
+    (tmp_path / "none.html").write_text(render("frame", title="t", scripts=script))
     assert visit(tmp_path / "own.html").page.evaluate("window.ours") == 1
     assert visit(tmp_path / "none.html").page.evaluate("window.ours") is None
 

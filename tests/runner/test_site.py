@@ -24,17 +24,19 @@ def no_studies(monkeypatch):
 
 @pytest.fixture
 def build(tmp_path):
-    """Build the site; return the text of its index and what was warned about."""
+    """Build the site; return the text of its replication table and what was warned about."""
 
     def run() -> tuple[str, list[str]]:
         warned: list[str] = []
-        return build_site(tmp_path / "runs", tmp_path / "site", warned.append).read_text(encoding="utf-8"), warned
+        index = build_site(tmp_path / "runs", tmp_path / "site", warned.append)
+        assert index == tmp_path / "site" / "index.html"
+        return index.with_name("replication.html").read_text(encoding="utf-8"), warned
 
     return run
 
 
 def words(text: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text.partition("<body>")[2]))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text[text.index("<body") :]))
 
 
 def verdicts(text: str) -> list[str]:
@@ -60,7 +62,7 @@ def test_the_newest_run_that_is_not_smoke_stands_first_and_others_are_folded(tmp
     assert re.findall(r"<th [^>]*>([^<]+)", text) == [
         "Study", "Paper", "Claim", "Rule, fixed in advance", "Measured", "Verdict", "Minutes", "Run",
     ]  # fmt: skip
-    cells = re.findall(r"<td>(.*?)</td>", first)
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", first)
     assert [words(f"<body>{cell}").strip() for cell in cells[:-1]] == [
         "demo", "a-paper", CLAIM.sentence, CLAIM.rule, "10 dimensions [9, 12.5] (n = 10)", "fails", "0.0",
     ]  # fmt: skip

@@ -5,7 +5,6 @@ network for MathJax and widgets; so only its cells are used, and one ``plotly.mi
 """
 
 import functools
-import html
 import importlib.resources
 import json
 import os
@@ -15,31 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from markupsafe import Markup
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
+from workbench.figures import Figure
 from workbench.files import atomic, write_text
-from workbench.runner.html import clean, frame
+from workbench.runner import alternatives
+from workbench.runner.html import clean, render
 from workbench.runner.outcome import PAPERMILLS_OWN, error_line
 
-_STYLE = """
-main{contain:paint} main pre{margin:.4em 0} .highlight pre{background:var(--soft);padding:.6em .8em}
-main th,main td{border:0;border-bottom:1px solid var(--line)} .prompt,.anchor-link{display:none}
-main img{max-width:100%;background:#fff} .output_area{overflow-x:auto} .status{font-size:1.3em}
-.plotly-figure{min-height:420px;background:#fff;color:#1a1a1a} #code:not(:checked)~main .input{display:none}
-"""
-# JSON.parse never runs what it reads. newPlot takes frames and plays none; the slider's own step is then shown.
-_DRAW = """
-for (const data of document.querySelectorAll('script.plotly')) (async place => {
-  const figure = JSON.parse(data.textContent), slider = (figure.layout.sliders || [])[0];
-  figure.config = Object.assign({responsive: true, displaylogo: false}, figure.config);
-  const step = slider && slider.steps[slider.active || 0];
-  const drawn = await Plotly.newPlot(place, figure);
-  if (figure.frames && step && step.method == 'animate') Plotly.animate(drawn, ...step.args);
-})(data.previousElementSibling).catch(error => { data.previousElementSibling.textContent = 'No figure: ' + error; });
-"""
 _PLOTLY, _WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
-_FIGURE = '<div class="plotly-figure"></div><script class="plotly" type="application/json">{}</script>'
+_SCROLLED = 'role="group" aria-label="Output" tabindex="0"'  # what may be wide is scrolled by keyboard too
 _COLOURS = ("default", "github-dark")  # of code, by day and by night
 _ORIGIN = ("started", "seconds", "profile", "workers", "commit", "dirty", "platform")
 
@@ -49,7 +35,8 @@ def write_page(
 ) -> None:
     """Write the page of a run from its notebook as executed, which is anybody's.
 
-    ``verdicts`` and ``home`` are HTML; ``library`` is the ``plotly.min.js`` of all pages, written if need be.
+    ``verdicts`` is HTML; ``home`` leads to the site around the page, if there is one; ``library`` is the
+    ``plotly.min.js`` of all pages, written if need be.
     """
     nonce, figures = secrets.token_hex(16), list[str]()
     book = nbformat.read(notebook, as_version=4)
@@ -59,17 +46,31 @@ def write_page(
         for output in cell.get("outputs", []):
             _make_html(output, nonce, figures)
     body = clean(_exporter().from_notebook_node(book)[0])
-    body = re.sub(rf"<p>{nonce}-(\d+)</p>", lambda found: _FIGURE.format(figures[int(found[1])]), body)
-    scripts = ""
+    body = re.sub(r"<th\b[^>]*>(&nbsp;|\s)*</th>", "<td></td>", body)  # it heads nothing
+    # The page's own heading is the first.
+    body = re.sub(r"(</?h)([1-5])\b", lambda found: f"{found[1]}{int(found[2]) + 1}", body)
+    body = re.sub(rf'(<div class="output_html[^>]*)>(?!\s*<p>{nonce})', rf"\1 {_SCROLLED}>", body)
+    body = re.sub(rf"<p>{nonce}-(\d+)</p>", lambda found: figures[int(found[1])], body)
     if figures:
         _write_library(library)
-        source = html.escape(Path(os.path.relpath(library, page.parent)).as_posix())
-        scripts = f'<script nonce="{nonce}" src="{source}"></script><script nonce="{nonce}">{_DRAW}</script>'
+    versions, failure = record.get("versions"), failure_line(record)
+    origin = {name: record.get(name) for name in _ORIGIN} | (versions if isinstance(versions, dict) else {})
+    trace = record["error"].get("traceback") if failure else None
     colours = [HtmlFormatter(nobackground=True, style=name).get_style_defs(".highlight") for name in _COLOURS]
-    style = f"{_STYLE}{colours[0]}@media (prefers-color-scheme:dark){{{colours[1]}}}"
-    code = '<input type="checkbox" id="code"><label for="code"> show the code</label>'
-    content = f"{home}{_header(record)}{verdicts}\n{code}\n<main>{body}</main>"
-    write_text(page, frame(f"{record['study']} {record['run']}", style, content, scripts, nonce))
+    text = render(
+        "run",
+        nonce=nonce if figures else "",
+        title=f"{record['study']} {record['run']}",
+        style=Markup(f"{colours[0]}@media screen and (prefers-color-scheme:dark){{{colours[1]}}}"),
+        home=home,
+        record=record,
+        failure=failure,
+        facts={"Traceback": trace, "Parameters": record["parameters"], "Environment": origin},
+        verdicts=Markup(verdicts),
+        notebook=Markup(body),
+        library=Path(os.path.relpath(library, page.parent)).as_posix(),
+    )
+    write_text(page, text)
 
 
 def failure_line(record: dict[str, Any]) -> str:
@@ -88,11 +89,21 @@ def _make_html(output: Any, nonce: str, figures: list[str]) -> None:
     """Put a place nobody else can name where a figure of plotly goes, and say where a live widget was."""
     data = output.get("data", {})
     if _PLOTLY in data:
-        # "<" would let a string inside the figure end the script element.
-        figures.append(json.dumps(data[_PLOTLY], separators=(",", ":")).replace("<", "\\u003c"))
-        output["data"] = {"text/html": f"<p>{nonce}-{len(figures) - 1}</p>"}
+        output["data"] = {"text/html": f"<p>{nonce}-{len(figures)}</p>"}
+        figures.append(_figure(data[_PLOTLY], len(figures) + 1))
     elif _WIDGET in data:
         output["data"] = {"text/html": "<p><i>A live control: open the notebook in JupyterLab.</i></p>"}
+
+
+def _figure(data: Any, number: int) -> str:
+    """Return the place of a figure, what stands for it, and its numbers."""
+    try:
+        figure = Figure(data, skip_invalid=True)
+    except Exception:  # anybody's JSON
+        figure = Figure(layout={"title": "What plotly cannot describe"})
+    # "<" would let a string inside the figure end the script element.
+    text = Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
+    return render("figure", json=text, figure=figure, said=alternatives, name=f"figure {number}")
 
 
 def _write_library(path: Path) -> None:
@@ -101,26 +112,3 @@ def _write_library(path: Path) -> None:
     if not path.is_file() or path.read_bytes() != script:
         with atomic(path) as temporary:
             temporary.write_bytes(script)
-
-
-def _header(record: dict[str, Any]) -> str:
-    """Return what the run was, every value escaped."""
-    failure, versions = failure_line(record), record.get("versions")
-    origin = {name: record.get(name) for name in _ORIGIN} | (versions if isinstance(versions, dict) else {})
-    trace = record["error"].get("traceback") if failure else None
-    facts = {"Traceback": trace, "Parameters": record["parameters"], "Environment": origin}
-    profile = f", profile {record['profile']}" if record.get("profile") else ""
-    study, run, status = map(html.escape, (record["study"], record["run"], record["status"] + profile))
-    return (
-        f'<h1>{study}</h1><p class="status">Run {run}: {status}</p>'
-        + (f'<p class="error">{html.escape(failure)}</p>' if failure else "")
-        + "".join(f"<details><summary>{k}</summary>{_show(v)}</details>" for k, v in facts.items() if v)
-    )
-
-
-def _show(value: Any) -> str:
-    """Return names and values as a table, else text as it stands."""
-    if not isinstance(value, dict):
-        return f"<pre>{html.escape(str(value))}</pre>"
-    rows = (f"<tr><th>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>" for k, v in value.items())
-    return f"<table>{''.join(rows)}</table>"

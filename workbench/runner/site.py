@@ -1,4 +1,4 @@
-"""Builds one static site out of all runs: the replication table, a page for each run, their numbers as CSV.
+"""Builds one static site out of all runs: landing page, replication table, a page for each run, numbers as CSV.
 
 Every file is written whole or not at all and ``index.html`` last, so a site that was whole stays whole when the
 building is killed. Records may come from strangers: what cannot be read is named and left out, what can be is escaped.
@@ -14,14 +14,14 @@ from workbench.errors import DataError, InputError, StorageError
 from workbench.files import write_text
 from workbench.index import runs
 from workbench.records import Run, all_runs
-from workbench.runner import html, pages, studies
+from workbench.runner import studies
 from workbench.runner.console import write_csv
+from workbench.runner.landing import Card, landing_page
 from workbench.runner.pages import write_page
-from workbench.runner.replication import Shown, replication_table
-from workbench.verdicts import Claim, read_report
+from workbench.runner.replication import Shown, by_claim, ranked, replication_table
+from workbench.verdicts import read_report
 
 LARGE = 500_000  # bytes; a page is smaller unless the notebook's own outputs are not
-_HOME = '<p><a href="../../index.html">Replication table</a></p>'
 
 
 def build_site(out: Path, site: Path, warn: Callable[[str], None]) -> Path:
@@ -29,19 +29,23 @@ def build_site(out: Path, site: Path, warn: Callable[[str], None]) -> Path:
 
     Pages that are newer than what they show stay as they are. ``warn`` hears what is left out, or too large.
     """
-    shown = [entry for folder in all_runs(out) if (entry := _show(folder, site, warn))]
+    shown = ranked(entry for folder in all_runs(out) if (entry := _show(folder, site, warn)))
+    known = sorted(_known(warn), key=lambda card: (card.family, card.name))
+    claims, others = by_claim(shown, ((card.name, card.claims) for card in known))
     with warnings.catch_warnings(action="ignore"):  # files that cannot be read have been named
         write_csv(site / "runs.csv", runs(out))
+    write_text(site / "replication.html", replication_table(claims, others))
     index = site / "index.html"
-    write_text(index, replication_table(shown, _known(warn)))
+    write_text(index, landing_page(known, claims, shown))
     return index
 
 
-def _known(warn: Callable[[str], None]) -> Iterator[tuple[str, list[Claim]]]:
-    """Yield all studies here with their claims."""
+def _known(warn: Callable[[str], None]) -> Iterator[Card]:
+    """Yield all studies here."""
     for path in studies.studies():
+        family = "" if path.parent in studies.roots() else path.parent.name
         try:
-            yield path.stem, studies.claims(path)
+            yield Card(family, path.stem, studies.describe(path)["question"], studies.claims(path))
         except InputError as error:
             warn(str(error))
 
@@ -62,7 +66,7 @@ def _show(folder: Path, site: Path, warn: Callable[[str], None]) -> Shown | None
     if run.record["status"] == "running" or not _is_newer(page, folder):
         table = report._repr_html_() if report else ""
         try:
-            write_page(notebook, page, library=site / "plotly.min.js", record=record, verdicts=table, home=_HOME)
+            write_page(notebook, page, library=site / "plotly.min.js", record=record, verdicts=table, home="../../")
         except StorageError:
             raise
         except Exception as error:  # a stranger's notebook can break its converter in any way
@@ -76,6 +80,6 @@ def _show(folder: Path, site: Path, warn: Callable[[str], None]) -> Shown | None
 def _is_newer(page: Path, folder: Path) -> bool:
     """Tell whether a page is there and newer than its run and the modules that make pages."""
     sources = [folder / name for name in ("run.json", "results.json", "executed.ipynb")]
-    sources += [Path(str(module.__file__)) for module in (html, pages, verdicts)]
-    newest = max(path.stat().st_mtime for path in sources if path.is_file())
+    makers = (path for pattern in ("*.py", "templates/*") for path in Path(__file__).parent.glob(pattern))
+    newest = max(path.stat().st_mtime for path in (*sources, *makers, Path(verdicts.__file__)) if path.is_file())
     return page.is_file() and page.stat().st_mtime > newest

@@ -14,7 +14,7 @@ def report(
     site: Annotated[Path | None, typer.Option(help="Folder of the site; default: site inside --out.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the replication table and a page for each run as a site that opens offline.
+    """Write the map of studies, the replication table and a page for each run as a site that opens offline.
 
     Example: [bold]workbench report --out runs[/bold]
     """
