@@ -58,6 +58,7 @@ def complete_run(context: typer.Context, incomplete: str) -> list[str]:
 _RUN_HELP = "A run's id or the beginning of one, its folder, or a study: its newest run."
 _STUDY_HELP = "A name such as intrinsic-dimension, or the path of a notebook."
 Study = Annotated[str, typer.Argument(help=_STUDY_HELP, autocompletion=complete_study)]
+Studies = Annotated[list[str] | None, typer.Argument(metavar="[STUDY]...", help=_STUDY_HELP)]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help=_RUN_HELP, autocompletion=complete_run)]
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help=_RUN_HELP, autocompletion=complete_run)]
 Out = Annotated[Path, typer.Option(help="Folder of all runs.")]

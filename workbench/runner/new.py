@@ -13,11 +13,6 @@ from workbench.runner.studies import roots, studies
 _SUFFIXES = (".py", ".yml", ".ipynb")  # the notebook last: a study is there once it is complete
 
 
-def templates() -> list[Path]:
-    """Return the notebooks that a study is made from, this project's before the package's own."""
-    return [path for path in (root / "_template.ipynb" for root in roots()) if path.is_file()]
-
-
 def new_study(name: str) -> Path:
     """Copy the template, this project's before the package's own, under a new name.
 
@@ -31,8 +26,9 @@ def new_study(name: str) -> Path:
         InputError: If the name is no module's name or already one, or if there is no template.
     """
     spelt = name.replace("-", "_")
-    fits = re.fullmatch("([a-z][a-z0-9_]*/)?[a-z][a-z0-9_]*", spelt) is not None
-    rule = "must be made of small letters, digits and underscores, each part starting with a letter"
+    fits = re.fullmatch("([a-z][a-z0-9_]*/)?[a-z][a-z0-9_]{,29}", spelt) is not None
+    # 30, because the notebook's import of its module is one line of at most 120.
+    rule = "must be made of small letters, digits and underscores, at most 30, each part starting with a letter"
     require(fits, "NAME", rule, name, "write name or family/name")
     *family, stem = spelt.split("/")
     taken = next((path for path in studies() if path.stem == stem), None)
@@ -48,7 +44,7 @@ def new_study(name: str) -> Path:
     targets = [folder / f"{stem}{suffix}" for suffix in _SUFFIXES]
     there = next((path for path in targets if path.exists() or path.is_symlink()), None)
     require(there is None, "NAME", "must be new", name, f"{there} exists")
-    template = next(iter(templates()), None)
+    template = next((path for path in (root / "_template.ipynb" for root in roots()) if path.is_file()), None)
     if template is None:
         raise InputError(
             "the template must stand in notebooks/, got none there; it comes with a clone of the repository, so work "

@@ -1,11 +1,13 @@
-"""``workbench list`` and ``show``: what there is to run."""
+"""``workbench list``, ``show`` and ``course``: what there is to run, and to teach."""
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from workbench.errors import InputError
-from workbench.runner.console import Json, Out, Study, app, complain, print_json, print_table, say
+from workbench.runner.console import Json, Out, Studies, Study, app, complain, print_json, print_table, say
 
 
 @app.command("list")
@@ -70,3 +72,19 @@ def show(study: Study, as_json: Json = False) -> None:
         others = [f"    {name}: {values[p.name]!r}" for name, values in profiles.items() if p.name in values]
         say(f"{p.name}: {p.source} = {p.default!r}", *([f"    {p.help}"] if p.help else []), *others)
     say("", f"{command} --profile {'|'.join(profiles)} -p name=value")
+
+
+@app.command()
+def course(
+    notebooks: Studies = None,
+    out: Annotated[Path, typer.Option(help="Folder of the course.")] = Path("course"),
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+) -> None:
+    """Write studies, by default all, as a course for nbgrader: one edition with solutions, one without.
+
+    Example: [bold]workbench course start-here intrinsic-dimension[/bold]
+    """
+    from workbench.runner import course, studies
+
+    every = sorted(studies.studies(), key=lambda path: path.stem != "start_here")
+    say(*map(str, course.write_course([studies.find(name) for name in notebooks or []] or every, out, force=force)))
