@@ -1,12 +1,13 @@
 """Controls without a browser: what their values are, and what is refused."""
 
 import json
+import threading
 
 import ipywidgets
 import plotly.graph_objects as go
 import pytest
 
-from workbench import schema, widgets
+from workbench import errors, schema, widgets
 
 CELL = """
 from typing import Annotated, Literal
@@ -120,3 +121,147 @@ def test_live_the_figure_follows_its_control(study):
 def test_outside_a_notebook_nothing_is_live(monkeypatch):
     monkeypatch.delenv("WORKBENCH_BATCH", raising=False)
     assert not widgets.is_live()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def ask(**options):
+    return widgets.predict("demo", "How many?", live=True, **options)
+
+
+def test_a_prediction_is_kept_and_shown_beside_the_result(project, capsys):
+    ask(unit="steps").control.text.value = "42"
+    again = ask(unit="steps")  # as after a restart of the kernel
+    assert again.control.text.value == "42"
+    assert again.status.value == "kept, given before the result was first shown"
+    again.beside(40.0, (38.0, 41.0), 5)
+    assert capsys.readouterr().out == (
+        "You predicted 42 steps before the result was first shown:\n"
+        "outside the interval, 1.05 times what was measured.\n"
+        "Measured 40 steps [38, 41] (n = 5).\n"
+    )
+
+
+def test_an_answer_given_after_the_result_is_told_beside_the_last_before_it(project, capsys):
+    first = ask()
+    first.control.text.value = "1"
+    first.beside(2.0)
+    capsys.readouterr()
+    first.control.text.value = "2"
+    assert first.status.value == "kept, given after the result was first shown"
+    ask().beside(2.0)
+    assert capsys.readouterr().out == (
+        "You predicted 1 before the result was first shown:\n0.5 times what was measured.\n"
+        "You predicted 2 after the result was first shown:\n1 times what was measured.\nMeasured 2.\n"
+    )
+
+
+def test_what_is_no_answer_is_refused_and_not_kept(project, capsys):
+    asked = ask()
+    asked.control.text.value = "many"
+    assert "must be a number" in asked.control.refusal.value
+    assert not asked.path.exists()
+    asked.beside(2.0)
+    assert capsys.readouterr().out == "You made no prediction.\nMeasured 2.\n"
+    with pytest.raises(errors.InputError, match=r"^study must be a name, not a path"):
+        widgets.predict("../demo", "How many?")
+
+
+def test_a_choice_is_a_button_none_pressed_at_first(project, capsys):
+    asked = ask(choices=("fewer", "more"))
+    assert (type(asked.control), asked.control.value) == (ipywidgets.ToggleButtons, None)
+    asked.control.value = "more"
+    assert ask(choices=("fewer", "more")).control.value == "more"
+    assert ask(choices=("less", "equal")).control.value is None  # the notebook asks for something else by now
+    asked.beside("fewer")
+    assert capsys.readouterr().out == (
+        "You predicted more before the result was first shown:\nnot as it came out.\nMeasured fewer.\n"
+    )
+
+
+def test_predictions_that_cannot_be_read_are_set_aside(project):
+    path = project / "runs" / "demo" / "predictions.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('[{"question": 1}]')
+    asked = ask()
+    assert "predictions.json could not be read" in asked.status.value
+    asked.control.text.value = "3"
+    assert path.with_suffix(".unreadable.json").read_text() == '[{"question": 1}]'
+    assert ask().control.text.value == "3"
+
+
+def test_in_batch_nothing_is_asked_and_no_file_touched(project, capsys):
+    asked = widgets.predict("demo", "How many?", live=False)
+    assert asked._repr_mimebundle_() == {
+        "text/plain": "How many? Your prediction is asked for here when the notebook runs live, as in JupyterLab."
+    }
+    asked.beside(2.0, (1.0, 3.0), 4)
+    assert capsys.readouterr().out == "Measured 2 [1, 3] (n = 4).\n"
+    assert not (project / "runs").exists()
+
+
+def count_up(report, n):
+    for i in range(n):
+        report((i + 1) / n, i + 1)
+    return n
+
+
+def live(work, study):
+    return widgets.Live(work, draw, 1, [study["n"]])
+
+
+def test_a_live_run_draws_what_it_found(study):
+    shown = live(count_up, study)
+    shown.start()
+    shown.thread.join(10)
+    assert (shown.state, shown.numbers, shown.bar.value) == ("finished", 10, 1.0)
+    assert shown.status.value == "n = 10: finished"
+    assert tuple(shown.figure.data[0].x) == (0, 10)
+
+
+def test_starting_one_live_run_stops_another_and_stop_stops_it(study):
+    going = [threading.Event(), threading.Event()]
+
+    def endless(i):
+        def work(report, n):
+            while True:
+                going[i].set()
+                report(0.5, n)
+
+        return work
+
+    first, second = live(endless(0), study), live(endless(1), study)
+    first.start()
+    assert going[0].wait(10)
+    second.start()
+    first.thread.join(10)
+    assert (first.state, first.status.value) == ("stopped", "n = 10: stopped at 50 %")
+    assert going[1].wait(10)
+    second.stop()
+    second.thread.join(10)
+    assert (second.state, second.numbers) == ("stopped", 10)
+
+
+def test_a_work_that_fails_says_so_and_can_be_started_again(study, caplog):
+    broken = [True]
+
+    def work(report, n):
+        if broken:
+            raise ValueError("<b>no</b>")
+        return n
+
+    shown = live(work, study)
+    shown.start()
+    shown.thread.join(10)
+    assert shown.state == "failed"
+    assert "n = 10: failed at 0 %: ValueError: &lt;b&gt;no&lt;/b&gt;" in shown.status.value
+    assert [record.message for record in caplog.records] == ["the work of a live figure failed"]
+    broken.clear()
+    shown.start()
+    shown.thread.join(10)
+    assert shown.state == "finished"
