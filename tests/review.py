@@ -134,14 +134,14 @@ def _source(cell: dict[str, Any]) -> Iterator[str]:
     kind, source = cell.get("cell_type", ""), cell["source"]
     for name in RULES["of_a_run"]:
         if name in cell["metadata"]:
-            yield f"keeps {name} of a run; strip it, for example with nbstripout"
+            yield f"keeps {name} of a run; delete it from the metadata"
     for pattern, what in RULES["never"].get(kind, {}).items():
         if found := re.search(pattern, source):
             yield f"holds {found[0].strip()!r}, {what}"
     if kind != "code":
         return
     if cell.get("outputs") != [] or cell.get("execution_count", 0) is not None:
-        yield "keeps outputs or an execution count; strip it with nbstripout"
+        yield "keeps outputs or an execution count; strip it with nbstripout --keep-id"
     if (n := _lines([cell])) > RULES["cell_lines"]:
         yield f"has {n} lines; keep {RULES['cell_lines']}, and split it or move some to the study's module"
     try:

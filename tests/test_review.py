@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import plotly.graph_objects as go
 import pytest
+import yaml
 
 from tests.lesson import WORDS, code, exercise, markdown, write_lesson
 from tests.review import RULES, all_notebooks, main, review, review_outputs, review_run
@@ -117,11 +118,11 @@ FAULTS = {
     "no id": (lambda cells: cells[6].pop("id"), "None", ID),
     "one id twice": (add("figure", "tiny.draw(n)"), "figure", ID),
     "outputs": (put("setup", "outputs", [{"output_type": "stream", "name": "stdout", "text": "a"}]), "setup",
-                "keeps outputs or an execution count; strip it with nbstripout"),
+                "keeps outputs or an execution count; strip it with nbstripout --keep-id"),
     "execution count": (put("setup", "execution_count", 3), "setup",
-                        "keeps outputs or an execution count; strip it with nbstripout"),
+                        "keeps outputs or an execution count; strip it with nbstripout --keep-id"),
     "papermill's": (put("setup", "metadata", {"papermill": {}}), "setup",
-                    "keeps papermill of a run; strip it, for example with nbstripout"),
+                    "keeps papermill of a run; delete it from the metadata"),
     "long cell": (add("more", "a = 1\n" * 21), "more",
                   "has 21 lines; keep 20, and split it or move some to the study's module"),
     "syntax": (add("more", "a ="), "more", "is no Python (invalid syntax (<unknown>, line 1)); correct it"),
@@ -229,7 +230,7 @@ def test_lines_of_code_are_counted_in_all(tmp_path):
 
 @pytest.mark.parametrize("name", ["widgets", "papermill"])
 def test_state_of_a_run_is_named(tmp_path, name):
-    told = f"keeps {name} of a run; strip it, for example with nbstripout"
+    told = f"keeps {name} of a run; delete it from the metadata"
     assert review(write_lesson(tmp_path, **{name: {}})) == [("notebook", told)]
 
 
@@ -278,6 +279,23 @@ def test_what_is_no_notebook_is_told(tmp_path, monkeypatch, capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("other.ipynb: notebook: cannot be read: other.ipynb must be a notebook (.ipynb), got")
     assert second.startswith("missing.ipynb: notebook: cannot be read: ")
+
+
+def test_the_hook_strips_a_run_and_nothing_else(tmp_path):
+    """nbstripout by itself numbers the cells anew."""
+    (hooks,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (entry,) = [hook["entry"] for hook in hooks["hooks"] if hook["id"] == "nbstripout"]
+    program, *options = entry.split()
+    for path in all_notebooks():
+        book = nbformat.read(path, as_version=4)
+        for cell in book.cells:
+            if cell.cell_type == "code":
+                cell.metadata |= {"execution": {}, "collapsed": True}
+                cell.execution_count, cell.outputs = 1, [nbformat.v4.new_output("stream", text="a")]
+        book.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+        nbformat.write(book, tmp_path / path.name)
+        subprocess.run([sys.executable, "-m", Path(program).name, *options, tmp_path / path.name], check=True)
+        assert json.loads((tmp_path / path.name).read_text()) == json.loads(path.read_text())
 
 
 def figure(**layout) -> go.Figure:

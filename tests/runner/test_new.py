@@ -2,13 +2,18 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.review import review, review_run
 from workbench.errors import InputError
 from workbench.runner import studies
 from workbench.runner.new import new_study
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -45,6 +50,30 @@ def test_a_new_study_runs_at_once(project, command):
     assert explorer["frames"][0]["data"][2]["y"] != explorer["frames"][2]["data"][2]["y"]  # and computes anew
 
 
+@pytest.mark.parametrize("name", ["pruning/my-question", "aa", "zebra", "a_name_that_has_thirty_letters"])
+def test_a_new_study_passes_every_check(project, name):
+    """Of notebooks and ruff, whatever its name sorts before."""
+    made = new_study(name)
+    assert review(made) == []
+    own = ["--config", str(ROOT / "pyproject.toml"), "--config", f"src = ['{ROOT.as_posix()}']", "."]
+    for check in (["ruff", "check", *own], ["ruff", "format", "--check", *own]):
+        done = subprocess.run([sys.executable, "-m", *check], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_types_of_a_new_study_fit(project):
+    """By itself mypy reads workbench/ alone; the module of a new study passes it as well."""
+    module = new_study("pruning/my-question").with_suffix(".py")
+    done = subprocess.run([sys.executable, "-m", "mypy", module], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_new_study_passes_every_check_of_its_figures(project, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_WORKERS", "1")
+    assert review_run(new_study("pruning/my-question")) == []
+    assert files(project) == {"pyproject.toml", *(f"notebooks/pruning/my_question.{x}" for x in ("ipynb", "py", "yml"))}
+
+
 def test_nothing_of_the_template_is_left(project):
     made = new_study("three_regimes")
     assert made == project / "notebooks" / "three_regimes.ipynb"
@@ -68,6 +97,7 @@ def test_where_there_is_no_project_the_working_directory_takes_it(tmp_path, comm
         ("Three", "must be made of small letters"),
         ("3d", "must be made of small letters"),
         ("_hidden", "must be made of small letters"),
+        ("a_name_that_has_31_letters_in_i", "must be made of small letters, digits and underscores, at most 30,"),
         ("my question", "must be made of small letters"),
         ("../outside", "must be made of small letters"),
         ("/tmp/outside", "must be made of small letters"),
