@@ -49,7 +49,7 @@ async function draw(place, text) {
     layout.margin.b = 80;
   }
   const holder = matchMedia('screen and (max-width: 45em)').matches ? narrow(layout, place) : place;
-  figure.config = Object.assign({responsive: true, displaylogo: false}, figure.config);
+  figure.config = Object.assign({}, figure.config, {responsive: true, displaylogo: false, showSendToCloud: false});
   const drawn = await Plotly.newPlot(place, figure);
   const say = () => {
     const {text, subtitle = {}} = drawn.layout.title || {};
