@@ -2,8 +2,11 @@
 
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+
+from tests.browser.lab import Notebook, project, serve
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,16 @@ class Visit:
     requests: list[str] = field(default_factory=list)
     console: list[str] = field(default_factory=list)
 
+    @classmethod
+    def watched(cls, context) -> "Visit":
+        """Open a page and write down every request and every word of the console."""
+        seen = cls(context.new_page())
+        context.on("request", lambda request: seen.requests.append(request.url))
+        context.on("page", lambda page: seen.requests.append(f"new page {page.url}"))
+        context.on("console", lambda message: seen.console.append(f"{message.type}: {message.text}"))
+        context.on("weberror", lambda error: seen.console.append(f"error: {error.error}"))
+        return seen
+
 
 @pytest.fixture
 def visit(chromium):
@@ -43,14 +56,32 @@ def visit(chromium):
         contexts.append(context)
         context.set_offline(True)
         context.set_default_timeout(15_000)
-        seen = Visit(context.new_page())
-        context.on("request", lambda request: seen.requests.append(request.url))
+        seen = Visit.watched(context)
         context.on("requestfailed", lambda request: forget(seen, request))
-        context.on("page", lambda page: seen.requests.append(f"new page {page.url}"))
-        context.on("console", lambda message: seen.console.append(f"{message.type}: {message.text}"))
-        context.on("weberror", lambda error: seen.console.append(f"error: {error.error}"))
         seen.page.goto(path.absolute().as_uri())
         return seen
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """Start `workbench lab` on a copy of the notebooks, opened on the study that is named; yield its address."""
+    with serve(project(tmp_path_factory.mktemp("lab")), "intrinsic-dimension") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def desk(lab, chromium):
+    """Yield a function that opens a notebook's page, everything it says and asks for kept as ``seen``."""
+    contexts = []
+
+    def go(path: Path) -> Notebook:
+        contexts.append(chromium.new_context(viewport={"width": 1300, "height": 1000}))
+        contexts[-1].set_default_timeout(60_000)
+        return Notebook(Visit.watched(contexts[-1]), lab, path)
 
     yield go
     for context in contexts:
