@@ -93,13 +93,22 @@ def test_a_notebook_is_its_code_cells_and_their_imports(tmp_path):
         "import c\n",
     ]
     path = notebook(tmp_path / "study.ipynb", *cells)
-    assert names(path) == {"study", "a", "b", "c", "d"}
+    assert names(path) == {"study.ipynb", "a", "b", "c", "d"}
     digest = source_digest(path)
     book = json.loads(path.read_text())
     book["cells"][0]["source"], book["metadata"] = ["# other words"], {"kernelspec": "other"}
     path.write_text(json.dumps(book))
     assert source_digest(path) == digest
     (tmp_path / "c.py").write_text("X = 1\n")
+    assert source_digest(path) != digest
+
+
+def test_a_notebook_and_the_module_of_its_name(tmp_path):
+    write(tmp_path, {"study.py": "import a\n", "a.py": ""})
+    path = notebook(tmp_path / "study.ipynb", "from study import CLAIMS\n")
+    assert names(path) == {"study.ipynb", "study", "a"}
+    digest = source_digest(path)
+    (tmp_path / "study.py").write_text("import a\nX = 1\n")
     assert source_digest(path) != digest
 
 

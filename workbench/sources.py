@@ -44,7 +44,8 @@ def source_files(path: str | Path) -> dict[str, Path]:
     root = path.parent
     while (root / "__init__.py").is_file():
         root = root.parent
-    parts = path.relative_to(root).with_suffix("").parts
+    # A notebook's name keeps its suffix, for the module beside it may have the same one.
+    parts = path.relative_to(root).with_suffix("" if path.suffix == ".py" else path.suffix).parts
     files: dict[str, Path] = {}
     waiting = [(".".join(parts[:-1] if parts[-1] == "__init__" else parts), path)]
     while waiting:

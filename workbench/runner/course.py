@@ -59,10 +59,8 @@ def _about(notebook: Path) -> dict[str, Any]:
 
 def _assignment(notebook: Path) -> Iterator[tuple[str, str, str]]:
     """Yield edition, name and text of an assignment's files: the notebook, the modules and profiles it needs."""
-    # Each by itself: a study's module has the name of its notebook, and of one name the first file is found.
-    own = [path for path in map(notebook.with_suffix, (".ipynb", ".py", ".yml")) if path.is_file()]
-    found = [item for path in own for item in source_files(path).items()]
-    beside = sorted({file for name, file in found if not name.startswith("workbench.") and file != notebook})
+    needed = [file for name, file in source_files(notebook).items() if not name.startswith("workbench.")]
+    beside = [file for file in [*needed[1:], notebook.with_suffix(".yml")] if file.is_file()]
     for edition, book in _editions(notebook).items():
         yield edition, notebook.name, book
         for file in beside:
