@@ -75,6 +75,7 @@ def test_error_bars_are_intervals():
         ({"hovertext": ["<b>$5</b>", "b"]}, ["$5", "b"]),
         ({"text": ["a", "b"], "hovertemplate": "d = %{x:,}<br>%{text}<extra></extra>"}, ["d = 1, a", "d = 2, b"]),
         ({"customdata": [7, 8], "hovertemplate": "$x is %{customdata:.1f}"}, ["$x is 7", "$x is 8"]),
+        ({"name": "a", "hovertemplate": "<i>%{fullData.name}</i>: %{y:.3f}"}, ["a : 3", "a : 4"]),
         ({"text": "level"}, None),
     ],
 )

@@ -83,12 +83,11 @@ def _columns(trace: dict[str, Any], layout: Any) -> dict[str, Any]:
         axis, bar = layout[f"{name}axis{trace.get(f'{name}axis', name)[1:]}"], trace.get(f"error_{name}")
         columns[f"{name}: {_words(axis.title.text)}".rstrip(": ")] = cells[name]
         columns[f"{name} interval"] = _intervals(bar, raw[name], axis) if bar else ""
-    columns["hover text"] = ""
-    if said := [name for name in _SAID if name in raw]:
-        hover = trace.get("hovertemplate", f"%{{{said[0]}}}").replace("<br>", ", ").replace("$", "$$")
-        template = Template(_FIELD.sub(r"${\1}", hover))
-        points = (dict(zip(cells, point, strict=True)) for point in zip(*cells.values(), strict=True))
-        columns["hover text"] = [_words(template.safe_substitute(point)) for point in points]
+    usual = "".join([f"%{{{name}}}" for name in _SAID if name in raw][:1])
+    hover = trace.get("hovertemplate", usual).replace("<br>", ", ").replace("$", "$$")
+    template, name = Template(_FIELD.sub(r"${\1}", hover)), _words(trace.get("name"))
+    points = (dict(zip(cells, point, strict=True)) for point in zip(*cells.values(), strict=True))
+    columns["hover text"] = [_words(template.safe_substitute(point, fullData=name)) for point in points]
     return columns
 
 
