@@ -143,6 +143,9 @@ def watch(seen) -> None:
 def hostile_figure() -> go.Figure:
     text = f"{ALL}<a href=\"javascript:canary('title')\">title</a>"
     figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], name=text, text=[text, text], mode="lines+text"), {"title": text})
+    step = {"label": text, "method": "relayout", "args": [{"title.subtitle.text": text}]}
+    sliders = [{"steps": [step, step], "currentvalue": {"prefix": text}}]
+    figure.update_layout(sliders=sliders, updatemenus=[{"buttons": [step]}])
     return figure.add_layout_image(source="https://example.org/image.png").add_annotation(text=text)
 
 
