@@ -3,7 +3,8 @@ import pytest
 
 from workbench import figures
 from workbench.errors import InputError
-from workbench.figures.style import log_axis
+from workbench.figures.live import LiveFigure
+from workbench.figures.style import finish, log_axis
 
 
 def drawn(*heights):
@@ -30,3 +31,17 @@ def test_figures_that_differ_in_more_than_data_are_refused():
 def test_log_axis_ticks_lie_inside():
     axis = log_axis((8, 1700))
     assert axis["ticktext"] == ["10", "20", "50", "100", "200", "500", "1,000"]
+
+
+def test_a_page_loaded_again_is_told_what_was_drawn_last():
+    live = LiveFigure(drawn(1, 1))
+    live.follow(drawn(2, 3))
+    del live.data[1]._props["y"]  # as plotly does where a page takes a value for its own default
+    told = live.get_state()["_widget_data"]
+    assert [trace["y"] for trace in told] == [[0, 2], [0, 3]]
+    assert [trace["uid"] for trace in told] == [trace.uid for trace in live.data]
+
+
+def test_figures_offer_no_upload():
+    assert "sendChartToCloud" in finish(drawn(1), "title", "note").layout.template.layout.modebar.remove
+    assert LiveFigure(drawn(1))._config == {"responsive": True, "displaylogo": False}

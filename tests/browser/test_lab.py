@@ -174,11 +174,12 @@ def reopen(book) -> None:
 
 
 def test_a_reload_recovers(notebook):
-    before = notebook.ask("id(study)")
+    before, drawn = notebook.ask("id(study)"), notebook.drawn(notebook.figure("explorer"))
     notebook.do("docmanager:save")
     notebook.page.wait_for_function("!jupyterapp.shell.currentWidget.context.model.dirty")
     reopen(notebook)
     assert notebook.ask("id(study)") == before
+    assert notebook.drawn(notebook.figure("explorer")) == drawn
     notebook.shoot("reloaded")
     assert notebook.output("predict").get_by_text(KEPT).is_visible()
     test_its_controls_move_what_is_drawn(notebook, "keys")

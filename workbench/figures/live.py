@@ -77,8 +77,10 @@ class LiveFigure(go.FigureWidget):
         with self.lock:
             state = super().get_state(key, drop_defaults)
             if key is None and self._drawn:
-                for part, now in self.to_plotly_json().items():
-                    state[f"_widget_{part}"] = self.trait_metadata(f"_widget_{part}", "to_json")(now, self)
+                now = self._drawn.to_plotly_json()  # this figure itself forgets what a page takes for its own default
+                now["data"] = [{**each, "uid": trace.uid} for each, trace in zip(now["data"], self.data, strict=True)]
+                for part in ("data", "layout"):
+                    state[f"_widget_{part}"] = self.trait_metadata(f"_widget_{part}", "to_json")(now[part], self)
             return state
 
     def _fit(self, _: object) -> None:

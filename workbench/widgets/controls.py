@@ -28,8 +28,7 @@ class TextControl(ipywidgets.HBox):
         self.parameter, value = parameter, parameter.default
         self.text = ipywidgets.Text(value if isinstance(value, str) else repr(value), continuous_update=False, **look)
         self.refusal = ipywidgets.HTML()
-        super().__init__([self.text, self.refusal])
-        self.value = value
+        super().__init__([self.text, self.refusal], value=value)
         self.text.observe(self._read, names="value")
 
     def _read(self, change: Any) -> None:

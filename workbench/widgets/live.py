@@ -151,7 +151,7 @@ class Live(ipywidgets.VBox):
         with self.figure.lock:
             if run is self._run:
                 about = ", ".join(f"{name} = {value}" for name, value in run.values.items())
-                text = f"{about}: {said}" if about else said
+                text = ": ".join(filter(None, (about, said)))
                 self.status.value = refusal(text) if state == "failed" else escape(text)
                 self.bar.value, self.state = run.fraction, state
 
