@@ -150,8 +150,7 @@ class Live(ipywidgets.VBox):
         """Say how a run stands, unless another has taken its place."""
         with self.figure.lock:
             if run is self._run:
-                about = ", ".join(f"{name} = {value}" for name, value in run.values.items())
-                text = ": ".join(filter(None, (about, said)))
+                text = f"{', '.join(f'{name} = {value}' for name, value in run.values.items())}: {said}".removeprefix(": ")
                 self.status.value = refusal(text) if state == "failed" else escape(text)
                 self.bar.value, self.state = run.fraction, state
 
