@@ -150,7 +150,8 @@ class Live(ipywidgets.VBox):
         """Say how a run stands, unless another has taken its place."""
         with self.figure.lock:
             if run is self._run:
-                text = f"{', '.join(f'{name} = {value}' for name, value in run.values.items())}: {said}".removeprefix(": ")
+                about = ", ".join(f"{name} = {value}" for name, value in run.values.items())
+                text = f"{about}: {said}" if about else said
                 self.status.value = refusal(text) if state == "failed" else escape(text)
                 self.bar.value, self.state = run.fraction, state
 
