@@ -7,7 +7,7 @@ EXTRAS ?= test
 ARGS ?=
 
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
-READY := .venv/.installed
+READY := .venv/.installed-$(EXTRAS)
 
 .PHONY: run test check clean
 .DELETE_ON_ERROR:

@@ -218,7 +218,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faults = 0
     for path in paths:
         try:
-            found = review(path) or (review_run(path) if given.run else [])
+            found = review(path)
+            if given.run:
+                found += [("notebook", "was not run: mend these first")] if found else review_run(path)
         except InputError as problem:
             found = [("notebook", f"cannot be read: {problem}")]
         for cell, what in found:

@@ -19,7 +19,8 @@ from tests.coordinates import test_coordinates as every
 from workbench.errors import InputError
 from workbench.objective import Supervised
 
-TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def blocks(heading: str, language: str) -> str:
@@ -60,6 +61,16 @@ def test_a_study(tmp_path):
         f"my_question.{suffix}" for suffix in ("ipynb", "py", "yml")
     }
     assert list((tmp_path / "runs" / "my_question").glob("*/results.json"))
+
+
+@pytest.mark.parametrize("heading", ["A coordinate map", "A probe", "A score"])
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]])
+def test_an_example_passes_make_check_as_it_stands(heading, command):
+    where = ["--stdin-filename", f"workbench/{heading.split()[-1]}.py", "-"]
+    source = blocks(heading, "python")
+    ruff = [sys.executable, "-m", "ruff", *command, *where]
+    done = subprocess.run(ruff, cwd=ROOT, input=source, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def conformance() -> list:

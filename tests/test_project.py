@@ -188,6 +188,18 @@ def test_readme_says_what_make_does():
     assert made in [block.strip().splitlines() for block in blocks]
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is a convenience")
+def test_make_installs_extras_that_were_not_there_yet():
+    done = subprocess.run(["make", "-n", "test", "EXTRAS=cluster,test"], cwd=ROOT, capture_output=True, text=True)
+    assert "-e '.[cluster,test]'" in done.stdout
+
+
+def test_a_script_beside_the_clone_finds_the_package(tmp_path):
+    (tmp_path / "workbench").mkdir()  # as the clone's folder is called
+    done = subprocess.run([sys.executable, "-c", "import workbench; workbench.Recipe"], cwd=tmp_path)
+    assert done.returncode == 0
+
+
 def test_readme_example_runs(tmp_path):
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (tmp_path / "example.py").write_text(block)
