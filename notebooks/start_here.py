@@ -168,8 +168,8 @@ def draw(view: View) -> go.Figure:
     means, first, span = runs.groupby("d").accuracy.mean(), runs.seed.iloc[0], [0.9, 1.2 * D]
     figure, left, right = make_subplots(1, 2, horizontal_spacing=0.12), {"row": 1, "col": 1}, {"row": 1, "col": 2}
     level = {"mode": "lines", "hovertemplate": "%{fullData.name}: %{y:.3f}<extra></extra>", **left}
-    for name, height, dash in (("whole network", means[D], "solid"), (f"{BAR:.0%} of it", BAR * means[D], "dash")):
-        figure.add_scatter(x=span, y=[height] * 2, name=name, line={"color": INK, "dash": dash, "width": 1.5}, **level)
+    for name, y, dash in (("whole network", means[D], "solid"), (f"{100 * BAR:g} % of it", BAR * means[D], "dash")):
+        figure.add_scatter(x=span, y=[y] * 2, name=name, line={"color": INK, "dash": dash, "width": 1.5}, **level)
     mean = {"name": "mean", "line": {"color": GREY, "width": 1}, "mode": "lines", "hoverinfo": "skip"}
     figure.add_scatter(x=means.index, y=means, **mean, **left)
     for i, (_, each) in enumerate(runs.groupby("d")):
@@ -191,8 +191,7 @@ def draw(view: View) -> go.Figure:
 def _add_runs(figure: go.Figure, runs: pd.DataFrame, i: int, D: int) -> None:
     """Add the runs of one d: their test accuracies on the left, the first one's training curve on the right."""
     first, d = runs.iloc[0], int(runs.d.iloc[0])
-    name = f"d = {d:,}" if d < D else f"all {D:,}"
-    colour = _COLOURS[i % len(_COLOURS)] if d < D else INK
+    name, colour = (f"d = {d:,}", _COLOURS[i % len(_COLOURS)]) if d < D else (f"all {D:,}", INK)
     said = [f"seed {run.seed}: {run.right.sum()} of {len(run.right)} test images right" for run in runs.itertuples()]
     figure.add_scatter(
         x=runs.d, y=runs.accuracy, text=said, mode="markers", name=name, legendgroup=name, row=1, col=1,
@@ -209,7 +208,8 @@ def _add_runs(figure: go.Figure, runs: pd.DataFrame, i: int, D: int) -> None:
 def _finish(figure: go.Figure, view: View, first: int, span: Sequence[float]) -> go.Figure:
     """Give the figure its axes and say what it shows."""
     figure.update_xaxes(title="Numbers trained, d (log scale)", **log_axis(span), row=1, col=1)
-    figure.update_xaxes(title=f"Step (minibatches of {BATCH_SIZE} images)", rangemode="tozero", row=1, col=2)
+    steps = f"Step (minibatches of {BATCH_SIZE} images)"
+    figure.update_xaxes(title=steps, rangemode="tozero", tickformat=",", row=1, col=2)
     for col, split in enumerate(("test", "validation"), 1):
         title = f"{split.capitalize()} accuracy (fraction of {len(getattr(digits(), split))} images)"
         figure.update_yaxes(title=title, range=[0, 1.03], row=1, col=col)

@@ -164,7 +164,7 @@ def test_an_answer_given_after_the_result_is_told_beside_the_last_before_it(proj
 def test_what_is_no_answer_is_refused_and_not_kept(project, capsys):
     asked = ask()
     asked.control.text.value = "many"
-    assert "must be a number" in asked.control.refusal.value
+    assert ">Your prediction must be a number, got &#x27;many&#x27;</span>" in asked.control.refusal.value
     assert not asked.path.exists()
     asked.beside(2.0)
     assert capsys.readouterr().out == "You made no prediction.\nMeasured 2.\n"

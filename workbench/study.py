@@ -134,9 +134,9 @@ class Study:
     def _tick(self, name: str, fraction: float) -> None:
         """Note that a fraction of a stage is done."""
         now = time.monotonic()
-        fraction = min(max(float(fraction), 0.0), 1.0)
-        self._fractions[name] = max(self._fractions[name], fraction)
-        if now - self._written < _WRITE_SECONDS and 0 < fraction < 1:
+        fraction, before = min(max(float(fraction), 0.0), 1.0), self._fractions[name]
+        self._fractions[name] = max(before, fraction)
+        if before == 1 or (now - self._written < _WRITE_SECONDS and 0 < fraction < 1):
             return
         self._written = now
         done = sum(self._costs[stage] * part for stage, part in self._fractions.items())

@@ -1,4 +1,4 @@
-"""CartPole inside a random subspace: an evolution strategy on z in theta = theta_0 + P z.
+"""CartPole inside a random subspace: an evolution strategy on phi in theta = theta_0 + P phi.
 
 Stands in for Li et al.'s InvertedPendulum, whose simulator is not free of heavy dependencies; the policy has the same
 number of parameters, 562. All dimensions of one seed advance together in one vectorised environment, each with random
@@ -21,7 +21,7 @@ class EvolutionStrategy:
 
     Args:
         d: Dimension.
-        sigma: First step size in units of z.
+        sigma: First step size, in R^d.
         population: Candidates of a generation (lambda).
         stream: Randomness of the candidates.
 
@@ -107,8 +107,8 @@ class Search:
 
     def propose(self) -> np.ndarray:
         """Return this generation's policies, shape (population + 1, D); the last is the mean of the others' law."""
-        z = np.vstack([self.strategy.ask(), self.strategy.mean])
-        phi = torch.from_numpy(z).to(self.objective.theta_0.dtype)
+        candidates = np.vstack([self.strategy.ask(), self.strategy.mean])
+        phi = torch.from_numpy(candidates).to(self.objective.theta_0.dtype)
         self.thetas = np.stack([self.subspace.push(row, torch.empty(self.objective.D)).numpy() for row in phi])
         return self.thetas
 

@@ -5,6 +5,8 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import intrinsic_dimension as study
 import measure
@@ -14,7 +16,7 @@ import replicate
 import torch
 import toy
 
-from workbench.datasets import Dataset, Split
+from workbench.datasets import Dataset, Split, published
 from workbench.dimension import Runs, both_thresholds
 from workbench.errors import InputError
 from workbench.sweeps import Sweep
@@ -209,6 +211,20 @@ def judged(toy_found, d_of_width, pole, sd=0.001, **options):
     kept = Kept()
     study.judge(kept, settings, toy_found, measured, study.smallest_solved([2, 16, 20], pole, 4))
     return kept.said
+
+
+def test_the_table_of_published_values_cuts_no_place():
+    """Pandas cuts texts at 50 letters, and what is cited at second hand says so only at its end."""
+    cells = json.loads(Path(study.__file__).with_suffix(".ipynb").read_text(encoding="utf-8"))["cells"]
+    source = next("".join(cell["source"]) for cell in cells if cell["id"] == "published")
+    settings = measure.Settings(**SETTINGS)
+    arms = dict.fromkeys(settings.arms, SimpleNamespace(local="> 20", absolute="<= 10"))
+    names = {"beside_published": study.beside_published, "settings": settings, "measured": arms}
+    page = eval(source, names)._repr_html_()
+    places = [row for row in published("li2018") if row["network"] in {"FC", "LeNet"} and "MNIST" in row["dataset"]]
+    assert max(len(row["place"] + row["source"]) for row in places) > 50
+    assert not [row for row in places if f">{row['place']}; {row['source']}</td>" not in page]
+    assert ">199,210<" in page
 
 
 def test_every_verdict_can_hold_and_can_fail():

@@ -1,8 +1,10 @@
 """The first notebook: its trial, its share with an interval, the verdict that can fail, the live run, the checks."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -244,6 +246,21 @@ def test_batch_shows_the_kept_runs_on_a_slider_that_opens_on_the_static_figure(r
     assert len({frame.data[-2].y for frame in figure.frames}) == 4
 
 
+def test_the_explorer_opens_on_the_run_of_the_static_figure(tmp_path):
+    """At any d, also one that no profile lists; the default is the prediction's."""
+    cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]}
+    schema, shown = read_schema(NOTEBOOK), []
+    names = {"start_here": study, "replace": replace, "schema": schema, "sweep": workbench.Sweep(tmp_path, workers=1)}
+    names |= {"subspace_dims": [8], "seeds": [0], "n_steps": STEPS, "d": 24, "tenth": 241}
+    names |= {"study": SimpleNamespace(stage=lambda _: nullcontext())}
+    names |= {"widgets": SimpleNamespace(compute=lambda *a, **more: shown.append(compute(*a, **more, live=True)))}
+    for name in ("runs", "table", "figure", "explorer"):
+        exec(cells[name], names)
+    (live,) = shown
+    assert live.controls["d"].value == names["view"].d == live.figure.data[-2].x[0] == 24
+    assert schema["d"].default == study.objective_of(0).D // 10
+
+
 def test_every_point_says_what_it_is_and_every_axis_its_unit(runs):
     figure = study.draw(study.View.of(runs, 24))
     for trace in figure.data:
@@ -255,6 +272,9 @@ def test_every_point_says_what_it_is_and_every_axis_its_unit(runs):
         "Step (minibatches of 64 images)",
         "Validation accuracy (fraction of 144 images)",
     ]
+    assert "90 % of it" in [trace.name for trace in figure.data]
+    assert "1,000" in figure.layout.xaxis.ticktext
+    assert figure.layout.xaxis2.tickformat == ","
     points = next(trace for trace in figure.data if trace.name == "d = 24")
     first = runs[runs.d == 24].iloc[0]
     assert points.text[0] == f"seed 0: {first.right.sum()} of 360 test images right"

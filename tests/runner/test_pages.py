@@ -71,6 +71,19 @@ def test_a_widget_is_named(page):
     assert "A live control" in page(code("w", {"application/vnd.jupyter.widget-view+json": {}}))
 
 
+def test_worked_solutions_and_checks_are_left_out(page):
+    question = nbformat.v4.new_markdown_cell("**1.** How many?")
+    shown = {"text/html": "<p>Right.</p>"}
+    answers = code("the_answer", plotly_data(curves())), code("check_n(n)", shown)
+    for cell, mark in zip(answers, ("solution", "grade"), strict=True):
+        cell.metadata["nbgrader"] = {"solution": False, "grade": False, mark: True}
+    others = [code("kept_a"), code("kept_b")]
+    others[0].metadata["nbgrader"], others[1].metadata["nbgrader"] = {"solution": False, "grade": False}, "a text"
+    text = page(question, *answers, *others)
+    assert not [word for word in ("the_answer", "Right.", "check_n", "<figure", "plotly.min.js") if word in text]
+    assert not [word for word in ("How many?", "kept_a", "kept_b") if word not in text]
+
+
 def test_pictures_and_tables_come_through(page):
     svg = '<svg xmlns="http://www.w3.org/2000/svg"/>'
     frame = '<table class="dataframe"><tbody><tr><td>1</td></tr></tbody></table>'

@@ -40,8 +40,9 @@ def write_page(
     """
     nonce, figures = secrets.token_hex(16), list[str]()
     book = nbformat.read(notebook, as_version=4)
-    # What papermill's own cells say stands in the header.
-    book.cells = [cell for cell in book.cells if not PAPERMILLS_OWN & set(cell.metadata.get("tags", []))]
+    # What papermill's own cells say stands in the header; answers are the reader's to find.
+    cells = [cell for cell in book.cells if not PAPERMILLS_OWN & set(cell.metadata.get("tags", []))]
+    book.cells = [cell for cell in cells if not _answers(cell)]
     for cell in book.cells:
         for output in cell.get("outputs", []):
             _make_html(output, nonce, figures)
@@ -83,6 +84,12 @@ def failure_line(record: dict[str, Any]) -> str:
 def _exporter() -> HTMLExporter:
     """Return what makes HTML of cells; to compile its templates takes longer than to fill them."""
     return HTMLExporter(template_name="basic")
+
+
+def _answers(cell: Any) -> bool:
+    """Return whether a cell holds the worked solution of an exercise, or checks it."""
+    marks = cell.metadata.get("nbgrader")
+    return isinstance(marks, dict) and (marks.get("solution") is True or marks.get("grade") is True)
 
 
 def _make_html(output: Any, nonce: str, figures: list[str]) -> None:

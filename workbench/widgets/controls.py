@@ -36,7 +36,9 @@ class TextControl(ipywidgets.HBox):
         try:
             self.value, self.refusal.value = self.parameter.read(change["new"], "value"), ""
         except InputError as error:
-            self.refusal.value = refusal(str(error))
+            # The control says itself what is refused; of a number, one word that it must be one is enough.
+            said = str(error).removeprefix("value: ").removesuffix("; input should be a valid number")
+            self.refusal.value = refusal(said)
 
 
 def refusal(text: str) -> str:
