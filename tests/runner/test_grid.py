@@ -16,6 +16,7 @@ from workbench.records import Run, all_runs
 from workbench.runner import grid, work
 from workbench.runner.children import Children
 from workbench.runner.launch import run_key
+from workbench.runner.studies import resolve
 
 PARAMETERS = "a: int = 1\nwidths: list[int] = [1]\nname: str = 'x'\nseed: int = 0\nlr: float | None = None"
 
@@ -51,6 +52,7 @@ def test_seeds(read, notebook, text, seeds):
     book = notebook("pass", parameters="seeds: list[int] = [0, 1]")
     several = grid.read_grid(book, grids=[], seeds=text, profile="laptop")
     assert several.swept == {"seeds": [[seed] for seed in seeds]}
+    assert resolve(book, profile="laptop", file=None, assignments=["seeds=0,1,2"]) == {"seeds": [0, 1, 2]}  # one run
 
 
 @pytest.mark.parametrize(
@@ -212,10 +214,15 @@ def test_cost_without_earlier_runs_is_the_notebooks_word(read, tmp_path, noteboo
     assert make_work(read("a=1,2"), tmp_path).announcement().endswith("how long one takes is not known yet")
     swept = read("a=1,2")
     book = json.loads(swept.notebook.read_text())
-    text = "# Q\n\n**Time.** About 3 minutes.\n"
-    book["cells"].insert(0, {"cell_type": "markdown", "metadata": {}, "source": text, "id": "first"})
-    swept.notebook.write_text(json.dumps(book))
-    assert make_work(swept, tmp_path).announcement().endswith("one run, by its own word: About 3 minutes.")
+    book["cells"].insert(0, {"cell_type": "markdown", "metadata": {}, "id": "first"})
+    for more, wanted in (
+        (".", "3 minutes."),
+        (" on 2.5 GHz; it fills a lab.", "3 minutes on 2.5 GHz"),
+        (". Two.", "3 minutes"),
+    ):
+        book["cells"][0]["source"] = f"# Q\n\n**Time.** About 3 minutes{more}\n"
+        swept.notebook.write_text(json.dumps(book))
+        assert make_work(swept, tmp_path).announcement().endswith(f"one run, by its own word: About {wanted}")
 
 
 def test_workers_are_shared_out(read, tmp_path):
@@ -289,7 +296,7 @@ def test_a_sweep_from_command_to_table(tmp_path, notebook, command):
     arguments = ("sweep", book, "-g", "a=1,2", "--seeds", "0:2", "--workers", "2")
     done = command(*arguments)
     assert done.returncode == 3, done.stderr
-    assert "4 runs of demo, 0 of them done already; 4 to run, 2 at once, 1 workers each" in done.stderr
+    assert "4 runs of demo, 0 of them done already; 4 to run, 2 at once, 1 worker each;" in done.stderr
     assert done.stderr.count("ZeroDivisionError: division by zero; see ") == 2
     assert "-0.5 ± 0.71 (n = 2)" in done.stdout
     (path,) = (tmp_path / "runs" / "demo").glob("sweep-*.csv")

@@ -44,7 +44,8 @@ def lines(text: str) -> list[str]:
 def test_the_map_shows_families_studies_and_what_their_runs_say(tmp_path, build):
     out = tmp_path / "runs"
     stored_run(out, finding("fails"), unjudged=(OTHER,), study="demo", profile="laptop", data="digits")
-    stored_run(out, finding("holds"), study="demo", at=1.9e9)  # of profile smoke: it does not speak
+    # Of profile smoke: it does not speak.
+    stored_run(out, finding("holds"), unjudged=(OTHER,), study="demo", at=1.9e9)
     text = build(
         ("width/wide_net", "Does width matter?", ["Wider is better."]),
         ("start_here", "What is theta?", []),

@@ -71,7 +71,28 @@ def test_runs(tmp_path, invoke, two):
     assert [row["results.c"] for row in table] == ["1.0", "inf"]
     refused = invoke("runs", "nothing")
     assert (refused.code, "STUDY must have runs in runs" in refused.err) == (2, True)
-    assert invoke("runs", "--out", "elsewhere").code == 0
+
+
+def test_runs_of_a_study_are_told_apart_by_their_parameters(tmp_path, invoke):
+    def cells():
+        head, _, *lines = invoke("runs").out.splitlines()
+        first, last = head.index("parameters"), head.index("minutes")
+        return [line[first:last].strip() for line in lines if line.strip()]
+
+    for width, seed in ((8, 0), (8, 1), (16, 0)):
+        Run.start(tmp_path / "runs", "demo", {"width": width, "seed": seed, "same": 1}, profile="smoke")
+    Run.start(tmp_path / "runs", "demo", {"width": 99, "seed": 9, "same": 9}, profile="laptop")  # as that column says
+    Run.start(tmp_path / "runs", "other", {"rate": 0.1})
+    assert sorted(cells()) == ["", "", "width=16, seed=0", "width=8, seed=0", "width=8, seed=1"]
+    Run.start(tmp_path / "runs", "other", {"rate": 0.25, "dims": list(range(90))})
+    assert sorted(cells())[1:3] == ["rate=0.1, dims=None", "rate=0.25, dims=[0, 1, 2, 3, 4, 5, 6, 7,…"]
+
+
+def test_no_runs_are_said_with_the_folder_looked_in(tmp_path, invoke):
+    said = f"no runs in {tmp_path / 'elsewhere'}; `workbench run STUDY` makes one\n"
+    for more, out in ((), ""), (("--json",), "[]\n"):
+        done = invoke("runs", "--out", "elsewhere", *more)
+        assert (done.code, done.out, done.err) == (0, out, said)
 
 
 def test_what_cannot_be_read_is_said(invoke, two):
@@ -139,6 +160,7 @@ def test_shards_are_joined_into_one_table(tmp_path, invoke):
     assert "1 fails" in done.out
     assert "2 holds" in done.out
     assert "1.5 ± 0.71 (n = 2)" in done.out
+    assert "mean ± standard deviation over the n seeds, each a run of its own\n" in done.out
     assert len((tmp_path / "runs" / "demo" / "sweep-abc.csv").read_text().splitlines()) == 3
     assert invoke("merge", "missing").code == 2
 

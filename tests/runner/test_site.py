@@ -58,7 +58,10 @@ def test_the_newest_run_that_is_not_smoke_stands_first_and_others_are_folded(tmp
     assert fold
     assert (verdicts(first), verdicts(rest)) == (["fails"], ["holds", "holds", "inconclusive"])
     assert "Claims: 1 (0 holds, 1 fails, 0 inconclusive, 0 illustration, 0 not judged)" in words(text)
-    assert "newest run that is not of profile smoke, or its newest where all are" in words(text)
+    assert (
+        "its newest run that is neither part of a sweep nor of profile smoke; where there is none, with the newest of "
+        "a sweep; where all are of profile smoke, with one of these by the same rule, whatever it said"
+    ) in words(text)
     assert re.findall(r"<th [^>]*>([^<]+)", text) == [
         "Study", "Paper", "Claim", "Rule, fixed in advance", "Measured", "Verdict", "Minutes", "Run",
     ]  # fmt: skip
@@ -74,6 +77,45 @@ def test_runs_of_profile_smoke_alone_stand_as_any(tmp_path, build):
     for at, verdict in ((1.7e9, "holds"), (1.8e9, "fails")):
         stored_run(tmp_path / "runs", finding(verdict), at=at)
     assert verdicts(build()[0]) == ["fails", "holds"]
+
+
+@pytest.mark.parametrize("more", [{}, {"profile": "laptop"}])
+def test_a_run_of_a_sweep_speaks_only_where_none_else_of_its_kind_does(tmp_path, build, more):
+    out = tmp_path / "runs"
+    stored_run(out, finding("holds", OTHER), finding("inconclusive"), at=1.9e9, sweep="69e98147", **more)
+    stored_run(out, finding("fails"), at=1.7e9, **more)
+    text, _ = build()
+    assert verdicts(text) == ["fails", "inconclusive", "holds"]
+
+
+def test_a_sweep_outranks_profile_smoke(tmp_path, build):
+    stored_run(tmp_path / "runs", finding("holds"), at=1.7e9, sweep="69e98147", profile="laptop")
+    stored_run(tmp_path / "runs", finding("fails"), at=1.9e9)
+    assert verdicts(build()[0]) == ["holds", "fails"]
+
+
+def test_claims_left_over_from_an_earlier_notebook_are_gone(tmp_path, build, monkeypatch):
+    for name in ("demo", "gone"):
+        stored_run(tmp_path / "runs", finding("fails", OTHER), study=name, at=1.7e9, profile="laptop")
+        stored_run(tmp_path / "runs", finding(), study=name, unjudged=(Claim("built", "p", "In a loop.", "r"),))
+    folder = tmp_path / "notebooks" / "width"
+    folder.mkdir(parents=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=[code("Claim('toy', 'p', 's', 'r')")]), folder / "demo.ipynb")
+    monkeypatch.setattr(studies, "roots", lambda: [tmp_path / "notebooks"])
+    text = words(build()[0])
+    assert text.count("Nobody looked.") == 1  # of the study that has no notebook here, nobody knows what it dropped
+    assert text.count("In a loop.") == 2  # it cannot be read off the notebook, but the newest run has it
+    assert "Claims: 5 (2 holds, 1 fails, 0 inconclusive, 0 illustration, 2 not judged)" in text
+    assert "neither the notebook here nor its newest run has any more is left out" in text
+
+
+def test_a_run_by_hand_is_said_to_have_no_page(tmp_path, build):
+    run = stored_run(tmp_path / "runs", finding(), profile=None)
+    (run.folder / "executed.ipynb").unlink()
+    text, _ = build()
+    assert f"{run.folder.name} (by hand, no page)<" in text
+    landing = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert f"Run {run.folder.name} (by hand, no page) (done): " in words(landing)
 
 
 def test_an_earlier_rule_that_was_another_is_shown(tmp_path, build):
@@ -127,7 +169,7 @@ def test_what_cannot_be_read_is_named_and_left_out(tmp_path, build):
     assert good.name in text
     assert bad[0].name not in text
     assert bad[1].name not in text
-    assert f"{bad[2].name}<" in text  # without a page, its verdict stays
+    assert f"{bad[2].name} (no page)<" in text  # its verdict stays
     assert f"{bad[2].name}.html" not in text
 
 

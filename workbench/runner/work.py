@@ -52,11 +52,11 @@ class Work:
         text = f"{n} runs of {self.grid.notebook.stem}, {n - left} of them done already"
         if not left:
             return text
-        text += f"; {left} to run, {self.at_once} at once, {self._options['workers']} workers each"
+        text += f"; {left} to run, {self.at_once} at once, {(w := self._options['workers'])} worker{'s' * (w > 1)} each"
         if self._seconds:
             seconds = statistics.median(self._seconds) * -(-left // self.at_once)
             return f"{text}: about {timedelta(seconds=round(seconds))} by {len(self._seconds)} earlier runs"
-        said = describe(self.grid.notebook)["time"]
+        said = describe(self.grid.notebook)["time"].partition("; ")[0].partition(". ")[0]  # the rest is of labs
         return f"{text}; one run, by its own word: {said}" if said else f"{text}; how long one takes is not known yet"
 
     def run(self, stops: Sequence[int]) -> None:

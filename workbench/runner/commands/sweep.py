@@ -10,12 +10,15 @@ from workbench.runner.commands.run import Executor, Force, Parameters, Parameter
 from workbench.runner.console import INTERRUPTED, SOME_FAILED, STORAGE, Json, Out, Study, app, complain, print_json, say
 from workbench.runner.stops import collected_signals, command_line
 
+_SEEDS = "0:5 or 0,3,7: each a run of its own, n = 1; where a study has `seeds`, -p seeds=0,1,2 is one run over all."
+_SPREAD = "mean ± standard deviation over the n seeds, each a run of its own\n"
+
 
 @app.command()
 def sweep(
     study: Study,
     grid: Annotated[list[str] | None, typer.Option("-g", help="name=a,b,c: the values of a parameter.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="0:5 or 0,3,7: each a run of its own.")] = None,
+    seeds: Annotated[str | None, typer.Option(help=_SEEDS)] = None,
     parameter: Parameters = None,
     params: ParametersFile = None,
     profile: Profile = "laptop",
@@ -29,6 +32,10 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Run a study at every point of a grid; what is done already is not computed again.
+
+    Each seed of --seeds is a run of its own, judged on that seed alone (n = 1).
+    A study with `seeds` judges over several in one run, with an interval:
+    -p seeds=0,1,2.
 
     Example: [bold]workbench sweep intrinsic-dimension -g fraction=0.9,0.95 --seeds 0:5[/bold]
     """
@@ -90,7 +97,7 @@ def show_sweep(rows: Any, over_seeds: Any) -> None:
             for row in frame.to_dict("records"):
                 table.add_row(*(_text(row, name) for name in names))
             width = None if Console().is_terminal else 10_000  # nothing is cut off in a file
-            Console(highlight=False, markup=False, width=width).print(table, "")
+            Console(highlight=False, markup=False, width=width).print(table, _SPREAD if frame is over_seeds else "")
 
 
 def _text(row: dict[str, Any], name: str) -> str:
