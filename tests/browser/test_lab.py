@@ -162,23 +162,15 @@ def test_tab_alone_reaches_the_controls(notebook):
     assert [each.get_attribute("class") for each in wanted.all() if not each.get_attribute("data-reached")] == []
 
 
-def reopen(book) -> None:
-    """Load the page again; once more where ipywidgets, which gives a figure's script two seconds, gave up."""
-    book.open(afresh=False)
-    ready, lost = book.output("explorer").locator(".js-plotly-plot .main-svg").first, "widget model not found"
-    while not (ready.is_visible() or any(lost in line for line in book.seen.console)):
-        book.page.wait_for_timeout(200)
-    if not ready.is_visible():
-        book.seen.console[:] = [line for line in book.seen.console if lost not in line]
-        book.open(afresh=False)
-
-
 def test_a_reload_recovers(notebook):
-    before, drawn = notebook.ask("id(study)"), notebook.drawn(notebook.figure("explorer"))
+    before, cell = notebook.ask("id(study)"), notebook.figure("explorer")
+    drawn, n_plots = notebook.drawn(cell), cell.locator(".main-svg:first-child").count()
     notebook.do("docmanager:save")
     notebook.page.wait_for_function("!jupyterapp.shell.currentWidget.context.model.dirty")
-    reopen(notebook)
+    notebook.open(afresh=False)
     assert notebook.ask("id(study)") == before
+    cell = notebook.output("explorer")
+    notebook.until("([el, n]) => el.querySelectorAll('.main-svg:first-child').length === n", cell, n_plots)
     assert notebook.drawn(notebook.figure("explorer")) == drawn
     notebook.shoot("reloaded")
     assert notebook.output("predict").get_by_text(KEPT).is_visible()

@@ -3,10 +3,12 @@
 import contextlib
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+import traitlets
 
 from workbench.errors import require
 
@@ -34,6 +36,8 @@ class LiveFigure(go.FigureWidget):
     Slider messages, a live run and cells are three threads: every change holds ``lock``.
     """
 
+    _esm = Path(__file__).with_suffix(".js")
+    script = traitlets.Unicode(str(go.FigureWidget._esm)).tag(sync=True)
     lock: Any = None  # named here, because a figure takes no attribute that it does not know
     _drawn: Any = None
 
