@@ -48,26 +48,20 @@ def ranked(shown: Iterable[Shown]) -> list[Shown]:
 def by_claim(runs: Iterable[Shown], known: Iterable[tuple[str, Iterable[Claim]]]) -> tuple[Claims, list[Shown]]:
     """Return what ranked runs say of every claim, and the runs without verdicts.
 
-    Claims of the studies in ``known`` that no run reached are there too; those that neither such a notebook nor its
-    newest run has are gone: a notebook's code may build claims that cannot be read off it. Which run stands first does
-    not depend on what it said.
+    Claims of the studies in ``known`` that no run reached are there too, and those that a notebook has dropped stay: a
+    verdict does not go with its claim. Which run stands first does not depend on what it said.
     """
-    claims, others, newest = Claims(), list[Shown](), dict[str, str]()
+    claims, others = Claims(), list[Shown]()
     for entry in runs:
         if not entry.report or entry.record["status"] != "done":
             others.append(entry)
             continue
-        study = entry.record["study"]
-        newest[study] = max(newest.get(study, ""), entry.record["run"])  # ids sort by time
         lines: list[Line] = [(finding.claim, finding, entry) for finding in entry.report.findings]
         for line in lines + [(claim, None, entry) for claim in entry.report.unjudged]:
-            claims.setdefault((study, line[0].name), []).append(line)
-    listed = {(study, claim.name): claim for study, its_claims in known for claim in its_claims}
-    for study, name in claims.keys() - listed.keys():
-        runs_of_it = {run.record["run"] for _, _, run in claims[study, name] if run}
-        if newest[study] not in runs_of_it and study in {here for here, _ in listed}:
-            del claims[study, name]
-    claims |= {key: [(claim, None, None)] for key, claim in listed.items() if key not in claims}
+            claims.setdefault((entry.record["study"], line[0].name), []).append(line)
+    for study, its_claims in known:
+        for claim in its_claims:
+            claims.setdefault((study, claim.name), [(claim, None, None)])
     return dict(sorted(claims.items(), key=lambda item: item[0][0])), others
 
 
