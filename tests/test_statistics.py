@@ -55,27 +55,6 @@ def test_crossed_variance_takes_out_the_replicates_own_noise():
     assert statistics.crossed_variance(arms[0][:1]) * 20_000 == pytest.approx(2.0, rel=0.1)
 
 
-@pytest.mark.parametrize("truth", [[0.0, 0.0, 0.0, 0.0], [0.0, 0.1, 0.2, 0.6]])
-def test_spread_interval_covers_though_the_spread_is_biased_upward(truth):
-    rng = generator(4, "spread")
-    hits, spreads = [], []
-    for _ in range(150):
-        values = np.array(truth) + 0.1 * rng.standard_normal(4)
-        draws = [v + 0.1 * rng.standard_normal(500) for v in values]
-        spread, low, high = statistics.spread_interval(values, draws)
-        hits.append(low <= np.ptp(truth) <= high)
-        spreads.append(spread)
-    assert np.mean(spreads) > np.ptp(truth)
-    assert np.mean(hits) >= 0.93
-
-
-def test_spread_interval_does_not_pair_draws_of_one_seed():
-    draws = statistics.student_draws(0, 2000, generator(0, "same"))
-    _, low, high = statistics.spread_interval([0.0, 0.0], [draws, draws])
-    assert low == 0
-    assert high == pytest.approx(1.96 * np.sqrt(2), rel=0.1)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -83,7 +62,6 @@ def test_spread_interval_does_not_pair_draws_of_one_seed():
         (lambda: statistics.mean_interval([1.0], level=1.0), "level must be between 0 and 1"),
         (lambda: statistics.mean_interval([1.0, np.nan]), "values must be a non-empty list of numbers without NaN"),
         (lambda: statistics.isotonic([1.0], [1.0, 2.0]), "y must have the length of x=1"),
-        (lambda: statistics.spread_interval([1.0], []), "draws must be one array"),
     ],
 )
 def test_bad_input_is_refused(call, message):

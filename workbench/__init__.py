@@ -25,7 +25,6 @@ _HOMES = {
     "mlp": "models",
     "projection": "coordinates",
     "runs": "index",
-    "search": "dimension",
     "train": "training",
     "train_group": "training",
     "trials": "index",

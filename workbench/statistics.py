@@ -1,14 +1,11 @@
 """Intervals and monotone curves: the statistics that every study shares, pure functions of arrays."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 from scipy.special import ndtri, stdtrit
 
 from workbench.errors import is_number, require
-from workbench.seeds import generator
 
 Array = NDArray[np.float64]
 
@@ -88,22 +85,3 @@ def crossed_variance(*arms: Array) -> float:
             own = np.var(arm, axis=1, ddof=1).mean() - np.var(arm.mean(axis=0), ddof=1)
             variance -= float(own) / (len(arm) - 1)
     return max(variance, 0.0) / arms[0].shape[1]
-
-
-def spread_interval(values: ArrayLike, draws: Sequence[Array]) -> tuple[float, float, float]:
-    """Return max minus min of several noisy estimates and the 95 % interval of max minus min of the true values.
-
-    Noise alone spreads estimates out, so the plain difference is too large on average, and the spread of resampled
-    estimates larger still. The two ends therefore come from arguments that hold for any true values: the largest true
-    difference belongs to one fixed pair, so ``max over pairs (difference + quantile of that pair's noise)`` bounds it
-    from above; every true difference bounds it from below, so there the noise of all pairs must be held at once,
-    ``difference - quantile of the range of the noise`` (Tukey).
-    ``draws`` holds, for each estimate, finite draws of its true value; they are shuffled here, as for independent ones.
-    """
-    centre = _sample("values", values)
-    require(len(draws) == len(centre), "draws", f"must be one array for each of {len(centre)} values", len(draws))
-    noise = np.array([generator(0, "spread", k).permutation(d) for k, d in enumerate(draws)]) - centre[:, None]
-    spread = float(np.ptp(centre))
-    low = spread - float(np.quantile(np.ptp(noise, axis=0), 0.975))
-    ends = centre[:, None] - centre + np.quantile(noise[:, None] - noise, 0.975, axis=2)
-    return spread, max(0.0, low), max(spread, float(ends.max()))

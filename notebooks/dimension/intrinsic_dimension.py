@@ -11,10 +11,10 @@ import torch
 from measure import Arm, Measured, Settings, trial_parameters
 from numpy.typing import ArrayLike
 from replicate import coordinates, data, objective_of, train_replicate
+from spread import spread_ratio
 
 from workbench.checkpoints import load_arrays, save_arrays
 from workbench.datasets import published
-from workbench.dimension import spread_ratio
 from workbench.errors import is_count, require
 from workbench.study import Claim, Study, judge_interval, n_to_decide
 from workbench.sweeps import Sweep

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from replicate import build, data, n_steps, train_replicate
 from returns import CartPole
+from search import grid, search
 
 from workbench.coordinates import KINDS
 from workbench.datasets import Dataset
-from workbench.dimension import Estimate, Runs, both_thresholds, grid, search
+from workbench.dimension import Estimate, Runs, both_thresholds
 from workbench.errors import require, require_choice
 from workbench.sweeps import Sweep
 

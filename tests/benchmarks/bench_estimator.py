@@ -11,12 +11,16 @@ import math
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from workbench.dimension import Estimate, Runs, grid, intrinsic_dim, search
+from workbench.dimension import Estimate, Runs, intrinsic_dim
 from workbench.seeds import generator
-from workbench.statistics import spread_interval
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "notebooks" / "dimension"))
+from search import grid, search
+from spread import spread_interval
 
 D = 199_210
 

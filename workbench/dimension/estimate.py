@@ -1,7 +1,7 @@
 """Runs and a baseline -> intrinsic dimension with an interval."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -116,30 +116,6 @@ def both_thresholds(
 ) -> tuple[Estimate, Estimate]:
     """Return the estimates at the local and at the absolute threshold; they differ by up to 40 %, so print both."""
     return intrinsic_dim(runs, baseline, fraction), intrinsic_dim(runs, baseline, fraction, absolute)
-
-
-def spread_ratio(estimates: Sequence[Estimate]) -> tuple[float, float | None, float | None]:
-    """Return max over min of several intrinsic dimensions, such as those of several widths, with its 95 % interval.
-
-    The ratio itself is biased upward by noise; its interval (see `statistics.spread_interval`) is not. The upper end
-    is inf where an estimate is censored; both ends are None where one has no interval. Estimates are taken as
-    independent, so shared test examples make the interval wide.
-    """
-    require(len(estimates) > 1, "estimates", "must be at least two", len(estimates))
-    values = [math.log(e.value) for e in estimates]
-    draws = []
-    for value, e in zip(values, estimates, strict=True):
-        if e.log_draws is None:
-            return math.exp(np.ptp(values)), None, None
-        # Beyond its bound a censored answer only adds to the ratio. Finite: the difference of infinities would be NaN.
-        bounds = {None: (-1e9, 1e9), "above": (-1e9, value), "below": (value, 1e9)}[e.censored]
-        draws.append(np.clip(e.log_draws, *bounds))
-    spread, low, high = statistics.spread_interval(values, draws)
-    least, most = estimates[int(np.argmin(values))], estimates[int(np.argmax(values))]
-    if least.censored == "above" or most.censored == "below":
-        low = 0.0  # the true values may lie close together
-    unbounded = high > 700 or any(e.censored for e in estimates)
-    return math.exp(spread), math.exp(low), math.inf if unbounded else math.exp(high)
 
 
 @dataclass(frozen=True)

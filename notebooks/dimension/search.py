@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from workbench.dimension.estimate import intrinsic_dim, target_score
-from workbench.dimension.tables import Estimate, Runs
+from workbench.dimension import Estimate, Runs, intrinsic_dim, target_score
 from workbench.errors import is_count, require
 
 Pair = tuple[int, int]  # (d, seed)
