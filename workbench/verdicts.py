@@ -5,7 +5,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +68,10 @@ class Report:
 
     def _repr_html_(self) -> str:
         """Return the verdict table; whatever came from outside is escaped."""
-        rows = [_row(f.claim, f.measured, f.detail, f.verdict) for f in self.findings]
-        rows += [_row(claim, "not judged in this run") for claim in self.unjudged]
-        names = ("Claim", "Rule, fixed in advance", "Measured", "Verdict")
-        heads = "".join(f'<th style="text-align:left">{name}</th>' for name in names)
-        return (
-            '<table class="verdicts" style="border-collapse:collapse;width:100%;text-align:left">'
-            f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table><p>Data: {escape(self.data)}</p>"
-        )
+        from jinja2 import Environment  # here, for the sake of commands that show no table
+
+        template = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+        return Environment(autoescape=True).from_string(template).render(report=self, colours=COLOURS)
 
 
 def judge_interval(
@@ -177,17 +172,3 @@ def format_number(value: float) -> str:
     """Return four digits, or all of a large whole part: 19,754 and not 1.975e+04."""
     text = f"{value:,.0f}" if 9999.5 <= abs(value) < 1e9 else f"{value:.4g}"
     return text.replace("inf", "∞")
-
-
-def _row(claim: Claim, measured: str, detail: str = "", verdict: str = "") -> str:
-    """Return a table row; a failure is as large as a success."""
-    small = '<br><span style="font-size:85%;opacity:.75">{}</span>'
-    badge = "display:inline-block;padding:.2em .5em;border-radius:.3em;color:#fff;font-size:1.3em;font-weight:700"
-    cells = (
-        escape(claim.sentence) + small.format(escape(claim.paper)),
-        escape(claim.rule),
-        f"<b>{escape(measured)}</b>" + small.format(escape(detail)),
-        f'<span style="{badge};background:{COLOURS[verdict]}">{verdict}</span>' if verdict else "",
-    )
-    style = "padding:.6em .8em .6em 0;vertical-align:top;border-top:1px solid #bbb;text-align:left"
-    return "<tr>" + "".join(f'<td style="{style}">{cell}</td>' for cell in cells) + "</tr>"
