@@ -382,3 +382,38 @@ def test_a_process_killed_while_training_resumes_bitwise(tmp_path):
         assert resumed.communicate()[0] == expected != ""
     leftovers = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
     assert len(leftovers) <= 1  # at most the temporary file the kill interrupted
+
+
+@pytest.mark.parametrize("options", [{"optimizer": "sgd"}, {"optimizer": "adam"}, {"optimizer": "adamw"}])
+def test_a_run_goes_on_from_a_snapshot_bitwise(tmp_path, options):
+    objective = make(nn.Sequential(models.mlp([6, 8, 8]), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 3)))
+    recipe = Recipe(40, 0.05, batch_size=8, warmup_steps=3, eval_every_steps=10, **options)
+    whole = train(objective, Full(objective.theta_0), recipe, 0, keep_steps=(0, 17, 99))
+    assert list(whole.kept) == [0, 17]
+    assert torch.equal(whole.kept[0].phi, objective.theta_0)
+    snapshot, again = whole.kept[17], {"checkpoint": tmp_path / "state.npz", "checkpoint_every_steps": 30}
+    for _ in range(2):  # the second is taken up from its own file
+        rest = train(objective, Full(objective.theta_0), recipe, 0, start=[snapshot], keep_steps=(17, 25), **again)
+        assert torch.equal(rest.phi, whole.phi)
+        assert all(torch.equal(v, rest.buffers[k]) for k, v in whole.buffers.items())
+        np.testing.assert_array_equal(rest.losses, whole.losses[17:])
+        assert (rest.n_steps, list(rest.kept)) == (23, [17, 25])
+        assert torch.equal(rest.kept[17].phi, snapshot.phi)
+        assert rest.evaluations == [e for e in whole.evaluations if e["step"] > 17]
+    with pytest.raises(InputError, match="must come from the same maps, recipes and seed"):
+        train(objective, Full(objective.theta_0), recipe, 0, **again)
+    with pytest.raises(InputError, match="must come from the same maps, recipes and seed"):
+        train(objective, Full(objective.theta_0), recipe, 0, start=[snapshot._replace(phi=snapshot.phi + 1)], **again)
+
+
+def test_a_snapshot_that_does_not_fit_is_refused():
+    objective = make()
+    kept = train(objective, Full(objective.theta_0), Recipe(9), 0, keep_steps=(5,)).kept[5]
+    cases = [(Full(objective.theta_0), Recipe(4)), (subspace(objective, 3), Recipe(9))]
+    for (coordinates, recipe), rule in zip(
+        cases, [rf"\({objective.D},\) after at most n_steps=4", r"\(3,\)"], strict=True
+    ):
+        with pytest.raises(InputError, match=rf"start must hold phi of shape {rule}"):
+            train(objective, coordinates, recipe, 0, start=[kept])
+    with pytest.raises(InputError, match="start must be one snapshot a coordinate map, got 2"):
+        train(objective, Full(objective.theta_0), Recipe(9), 0, start=[kept, kept])

@@ -65,6 +65,14 @@ class Coordinates(ABC):
         """Change phi or the optimizer's state of it after a step, as growth rules do; by default nothing."""
         return None
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what ``after_step`` has changed in the map itself, in memory of its own; by default nothing."""
+        return {}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take up what ``state`` returned; an empty one is the start, where every training begins."""
+        return None
+
 
 class Projection(ABC):
     """A fixed random linear map P in R^(D x d) with columns of unit length, and its transpose.
