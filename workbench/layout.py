@@ -63,7 +63,8 @@ def layout_of(model: nn.Module) -> Layout:
     Raises:
         InputError: If nothing in the model is trainable.
     """
-    owners = {id(p): module for module in model.modules() for p in module.parameters(recurse=False)}
+    modules = reversed(list(model.modules()))  # of tied tensors the first owner counts, as for their name
+    owners = {id(p): module for module in modules for p in module.parameters(recurse=False)}
     entries, offset = [], 0
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
