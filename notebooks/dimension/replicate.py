@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from controls import spoil
 
 from workbench import models
 from workbench.coordinates import Full, Subspace, projection
@@ -27,7 +28,7 @@ N_EVALUATIONS = 40  # of a run that is watched
 @functools.lru_cache(maxsize=4)
 def data(dataset: str, n_train: int | None, control: str) -> Dataset:
     """Load a dataset with its control, once per process."""
-    return load(dataset, n_train=n_train, controls=() if control == "none" else (control,))
+    return spoil(load(dataset, n_train=n_train), [] if control == "none" else [control])
 
 
 def build(network: str, images: Dataset, seed: int) -> torch.nn.Module:

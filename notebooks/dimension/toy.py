@@ -5,15 +5,20 @@ import math
 import torch
 
 from workbench.coordinates import projection
-from workbench.datasets import load
 
 SOLVED = 0.9  # of exp(-loss), which is 1 at a solution: Li et al.'s measure of performance on the toy
+
+
+def equations() -> tuple[torch.Tensor, torch.Tensor]:
+    """Return A, shape ``(10, 1000)``, whose row k is the indicator of the k-th group of 100, and y = (1, ..., 10)."""
+    A = torch.eye(10, dtype=torch.float64).repeat_interleave(100, dim=1)
+    return A, torch.arange(1.0, 11.0, dtype=torch.float64).view(-1, 1)
 
 
 def residuals(kind: str, dims: list[int], seed: int) -> dict[str, list[float]]:
     """Return the least loss that each subspace holds, by float64 least squares: what training converges to.
 
-    The loss of theta = P phi is ``sum_k (sum of group k - k)^2 = |A P phi - y|^2``.
+    The loss of theta = P phi is ``sum_k (sum of group k - k)^2 = |A P phi - y|^2`` (section 2, arXiv:1804.08838).
 
     Args:
         kind: Projection.
@@ -23,8 +28,7 @@ def residuals(kind: str, dims: list[int], seed: int) -> dict[str, list[float]]:
     Returns:
         ``d`` and ``loss``, one value each per dimension.
     """
-    data = load("toy")
-    A, y = data.train.x.double().flatten(1), data.train.y.double().view(-1, 1)
+    A, y = equations()
     losses = []
     for d in dims:
         P = projection(kind, A.shape[1], d, seed, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Splits, scaling, controls, checksums and refusals of every dataset; published images where they can be had."""
+"""Splits, scaling, checksums and refusals of every dataset; published images where they can be had."""
 
 import csv
 import gzip
@@ -147,86 +147,6 @@ def test_flatten() -> None:
     assert load("wine", flatten=True).train.x.shape == (128, 13)
 
 
-def test_toy_is_ten_group_sums() -> None:
-    toy = load("toy")
-    assert toy.train is toy.validation is toy.test
-    assert (toy.n_classes, toy.train.x.shape) == (None, (10, 1000))
-    theta = torch.from_numpy(np.random.default_rng(0).normal(size=1000))
-    by_hand = sum((theta[100 * (k - 1) : 100 * k].sum() - k) ** 2 for k in range(1, 11))
-    residual = toy.train.x.double() @ theta - toy.train.y.double()
-    torch.testing.assert_close(residual.square().sum(), by_hand)
-    assert "toy" in toy.note
-
-
-def test_toy_is_solvable_at_ten_dimensions_and_not_at_nine() -> None:
-    toy = load("toy")
-    x, y = toy.train.x.double().numpy(), toy.train.y.double().numpy()
-    p = np.random.default_rng(0).normal(size=(1000, 10))
-    residuals = [np.linalg.lstsq(x @ p[:, :d], y, rcond=None)[0] for d in (9, 10)]
-    sums = [float(np.square(x @ p[:, : len(z)] @ z - y).sum()) for z in residuals]
-    assert sums[0] > 1e-3
-    assert sums[1] < 1e-18
-
-
-def test_permuted_pixels() -> None:
-    plain, permuted, again, other = (
-        load("digits", controls=controls, seed=seed)
-        for controls, seed in (((), 0), (["permuted_pixels"], 0), (["permuted_pixels"], 0), (["permuted_pixels"], 1))
-    )
-    # The permutation, found from the training images alone, must explain all splits.
-    order = torch.from_numpy(datasets.generator(0, "datasets", "digits", "permuted_pixels").permutation(64))
-    assert sorted(order.tolist()) == list(range(64))
-    for name in ("train", "validation", "test"):
-        before, after = getattr(plain, name), getattr(permuted, name)
-        assert after.x.shape == before.x.shape
-        assert torch.equal(after.x.flatten(1), before.x.flatten(1)[:, order])
-        assert torch.equal(after.y, before.y)
-        assert same(after, getattr(again, name))
-    assert not torch.equal(permuted.train.x, plain.train.x)
-    assert not torch.equal(permuted.train.x, other.train.x)
-    assert permuted.checksum == plain.checksum
-    assert permuted.note == plain.note + "; controls: permuted_pixels"
-    assert torch.equal(load("digits", controls=["permuted_pixels"], flatten=True).test.x, permuted.test.x.flatten(1))
-
-
-def test_random_labels() -> None:
-    plain, random, other = (
-        load("digits", controls=controls, seed=seed)
-        for controls, seed in (((), 0), (["random_labels"], 0), (["random_labels"], 1))
-    )
-    for name in ("train", "validation", "test"):
-        before, after = getattr(plain, name), getattr(random, name)
-        assert torch.equal(after.x, before.x)
-        assert 0.04 < (after.y == before.y).double().mean() < 0.18, "agrees by chance: one in ten"
-        counts = np.bincount(after.y.numpy(), minlength=10)
-        expected = len(after) / 10
-        assert ((counts - expected) ** 2 / expected).sum() < 27.9, "chi-squared with 9 degrees, p = 0.001"
-    assert not torch.equal(random.train.y, other.train.y)
-    assert random.train.y.dtype == torch.int64
-
-
-@pytest.mark.parametrize(("name", "fraction"), [("digits", "0.2"), ("digits", "1"), ("breast_cancer", ".5")])
-def test_label_noise_replaces_exactly_that_fraction(name: str, fraction: str) -> None:
-    plain, noisy = load(name), load(name, controls=[f"label_noise:{fraction}"])
-    changed = noisy.train.y != plain.train.y
-    assert int(changed.sum()) == round(float(fraction) * len(plain.train))
-    assert torch.equal(noisy.train.x, plain.train.x)
-    assert same(noisy.validation, plain.validation)
-    assert same(noisy.test, plain.test)
-    assert set(noisy.train.y.tolist()) == set(range(plain.n_classes or 0))
-    if fraction == "0.2":  # every other class is as likely
-        shift = (noisy.train.y - plain.train.y)[changed] % 10
-        counts = np.bincount(shift.numpy(), minlength=10)
-        assert counts[0] == 0
-        assert ((counts[1:] - counts[1:].mean()) ** 2 / counts[1:].mean()).sum() < 26.1, "chi-squared, p = 0.001"
-
-
-def test_controls_combine() -> None:
-    both = load("digits", controls=("permuted_pixels", "label_noise:0.1"))
-    assert torch.equal(both.train.x, load("digits", controls=["permuted_pixels"]).train.x)
-    assert torch.equal(both.train.y, load("digits", controls=["label_noise:0.1"]).train.y)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -242,29 +162,6 @@ def test_controls_combine() -> None:
         ({"name": "digits", "n_train": 10.0}, "n_train must be a whole number"),
         ({"name": "digits", "n_validation": 0}, r"n_validation must be a whole number in 1\.\.1,436, got 0"),
         ({"name": "digits", "n_validation": 1437}, r"n_validation must be a whole number in 1\.\.1,436"),
-        ({"name": "toy", "n_train": 5}, "n_train, n_validation must be None for toy"),
-        ({"name": "toy", "n_validation": 5}, r"must be None for toy's ten examples, got \(None, 5\)"),
-        (
-            {"name": "digits", "controls": "random_labels"},
-            "controls must be a list of control strings, got 'random_labels'",
-        ),
-        ({"name": "digits", "controls": None}, "controls must be a list of control strings, got None"),
-        ({"name": "digits", "controls": [0.2]}, "controls must be one of .* got '0.2'; a fifth is label_noise:0.2"),
-        ({"name": "digits", "controls": ["shuffled"]}, "controls must be one of permuted_pixels, random_labels, label"),
-        ({"name": "digits", "controls": ["label_noise"]}, "controls must be one of"),
-        ({"name": "digits", "controls": ["label_noise:<fraction>"]}, "controls must be one of"),
-        ({"name": "digits", "controls": ["label_noise:nan"]}, "controls must be one of"),
-        ({"name": "digits", "controls": ["label_noise:-0.1"]}, "controls must be one of"),
-        ({"name": "digits", "controls": ["label_noise:0_1"]}, "controls must be one of"),
-        ({"name": "digits", "controls": ["label_noise:0.2 "]}, "controls must be one of"),
-        ({"name": "digits", "controls": ["label_noise:0"]}, r"controls must have a label-noise fraction in \(0, 1\]"),
-        ({"name": "digits", "controls": ["label_noise:1.1"]}, r"fraction in \(0, 1\], got 'label_noise:1.1'"),
-        ({"name": "digits", "controls": ["random_labels"] * 2}, "controls must name a control once"),
-        ({"name": "digits", "controls": ["label_noise:0.1", "label_noise:0.2"]}, "controls must name a control once"),
-        ({"name": "digits", "controls": ["random_labels", "label_noise:0.2"]}, "controls must not add noise to random"),
-        ({"name": "diabetes", "controls": ["random_labels"]}, "controls must not change labels where targets are num"),
-        ({"name": "toy", "controls": ["label_noise:0.2"]}, "controls must not change labels where targets are num"),
-        ({"name": "wine", "controls": ["permuted_pixels"]}, "controls must not permute pixels but of digits, mnist"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, object], message: str) -> None:
@@ -274,15 +171,14 @@ def test_bad_arguments_are_refused(arguments: dict[str, object], message: str) -
 
 def test_arguments_are_refused_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKBENCH_DATA", "nowhere")
-    for bad in ({"controls": ["x"]}, {"seed": -1}):
-        with pytest.raises(InputError):
-            load("mnist", **bad)  # type: ignore[arg-type]
+    with pytest.raises(InputError):
+        load("mnist", seed=-1)
     with pytest.raises(DataError, match="WORKBENCH_DATA must name a folder, got 'nowhere'"):
         load("mnist")
 
 
-def test_load_takes_every_control_by_position_of_none() -> None:
-    assert isinstance(load("digits", controls=[], n_train=np.int64(20)), Dataset)  # type: ignore[arg-type]
+def test_load_takes_numpys_integers() -> None:
+    assert isinstance(load("digits", n_train=np.int64(20)), Dataset)  # type: ignore[arg-type]
 
 
 def images(monkeypatch: pytest.MonkeyPatch, name: str, parts: dict[str, np.ndarray]) -> Dataset:
@@ -416,4 +312,4 @@ def test_published_refuses_other_names(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_names() -> None:
-    assert {*BUILT_IN, *PLACES, "toy"} == set(NAMES)
+    assert {*BUILT_IN, *PLACES} == set(NAMES)

@@ -50,6 +50,14 @@ TRIAL |= {
 }
 
 
+def test_the_toy_is_ten_group_sums():
+    A, y = toy.equations()
+    assert (A.shape, y.shape) == ((10, 1000), (10, 1))
+    theta = torch.from_numpy(np.random.default_rng(0).normal(size=1000))
+    by_hand = sum((theta[100 * (k - 1) : 100 * k].sum() - k) ** 2 for k in range(1, 11))
+    torch.testing.assert_close((A @ theta - y.view(-1)).square().sum(), by_hand)
+
+
 @pytest.mark.parametrize("kind", ["dense", "sparse", "hashed", "fastfood", "block_hadamard"])
 def test_the_toy_is_solved_at_ten_and_not_at_nine(kind):
     for seed in range(5):

@@ -1,12 +1,10 @@
-"""Read, verify, split and, for controls, spoil the data that the studies use.
+"""Read, verify and split the data that the studies use.
 
 Pixels of digits and of MNIST's kind are scaled to [0, 1]; CIFAR-10 is standardised per channel and tables per feature,
 by statistics of the training examples in use.
 """
 
 import csv
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.datasets.arrays import Arrays, draw, load_raw
+from workbench.datasets.arrays import draw, load_raw
 from workbench.errors import DataError, is_count, require, require_choice
 from workbench.seeds import generator
 
 __all__ = ["NAMES", "Dataset", "Split", "load", "published"]
 
-NAMES = ("digits", "mnist", "fashion_mnist", "cifar10", "breast_cancer", "wine", "diabetes", "toy")
+NAMES = ("digits", "mnist", "fashion_mnist", "cifar10", "breast_cancer", "wine", "diabetes")
 _IMAGES = ("digits", "mnist", "fashion_mnist", "cifar10")
-_REGRESSION = ("diabetes", "toy")
 _PUBLISHED = Path(__file__).resolve().parents[2] / "data" / "published"
 
 
@@ -46,7 +43,7 @@ class Dataset:
     validation: Split  # to choose by; carved from the training examples
     test: Split
     n_classes: int | None  # None for regression
-    checksum: str  # SHA-256 of all arrays as loaded, before any choice of examples, scaling or control
+    checksum: str  # SHA-256 of all arrays as loaded, before any choice of examples or scaling
     note: str  # in words, which examples a result stands on
 
 
@@ -56,31 +53,25 @@ def load(
     n_train: int | None = None,
     n_validation: int | None = None,
     seed: int = 0,
-    controls: Sequence[str] = (),
     flatten: bool = False,
 ) -> Dataset:
     """Load a dataset, split, scaled and as tensors.
 
     ``mnist``, ``fashion_mnist`` and ``cifar10`` come from the folder that ``WORKBENCH_DATA`` names, else from the
-    cache, else from a mirror; the rest from scikit-learn. ``toy`` is the regression of Li et al. (2018, section 2,
-    arXiv:1804.08838) with D = 1000: example k (1..10) is the indicator of the k-th group of 100 parameters and its
-    target is k; its splits are one.
+    cache, else from a mirror; the rest from scikit-learn.
 
     Args:
         name: One of ``NAMES``.
         n_train: Training examples to use, classes in proportion; by default all that validation leaves.
         n_validation: Validation examples, a draw that no seed changes; by default a tenth of the training examples.
-        seed: Chooses the subset and draws the controls; never the test or the validation examples.
-        controls: ``"permuted_pixels"`` (one permutation of all pixels of an image, the same for all images),
-            ``"random_labels"`` (all splits' labels drawn anew, uniformly), ``"label_noise:0.2"`` (that fraction of the
-            training labels replaced by another class).
+        seed: Chooses the subset; never the test or the validation examples.
         flatten: Give images as vectors ``(n, pixels)`` instead of ``(n, channels, height, width)``.
 
     Returns:
         The dataset; its ``note`` says which examples it holds.
 
     Raises:
-        InputError: If an argument breaks its rule or a control does not apply to the dataset.
+        InputError: If an argument breaks its rule.
         DataError: If data cannot be read, verified or downloaded.
 
     Example:
@@ -90,11 +81,6 @@ def load(
     """
     require_choice("name", name, NAMES)
     generator(seed)  # refuses a bad seed before anything is read
-    wanted = _parse(name, controls)
-    if name == "toy":
-        counts = (n_train, n_validation)
-        require(counts == (None, None), "n_train, n_validation", "must be None for toy's ten examples", counts)
-        return _toy()
     raw = load_raw(name)
     n_validation = max(1, round(len(raw.y) / 10)) if n_validation is None else n_validation
     _require_count("n_validation", n_validation, len(raw.y) - 1)
@@ -105,17 +91,14 @@ def load(
         kept = kept[draw(raw.y[kept], n_train, generator(seed, "datasets", name, "subset"))]
     xs = _scale(name, raw.x[kept], raw.x[held], raw.x_test)
     ys = [raw.y[kept], raw.y[held], raw.y_test]
-    n_classes = None if name in _REGRESSION else int(raw.y.max()) + 1
+    n_classes = None if name == "diabetes" else int(raw.y.max()) + 1
     if n_classes is None:
         ys = _scale(name, *ys)
-    else:
-        _spoil(name, n_classes, xs, ys, wanted, seed)
     train, validation, test = (
         Split(torch.from_numpy(x.reshape(len(x), -1) if flatten else x), torch.from_numpy(y))
         for x, y in zip(xs, ys, strict=True)
     )
     note = f"{len(train):,} training, {len(validation):,} validation and {len(test):,} test examples of {raw.what}"
-    note += f"; controls: {', '.join(controls)}" if controls else ""
     return Dataset(name, train, validation, test, n_classes, raw.checksum, note)
 
 
@@ -144,40 +127,9 @@ def published(name: str) -> list[dict[str, str | int]]:
     return [{column: int(value) if value.isdecimal() else value for column, value in row.items()} for row in rows]
 
 
-def _parse(name: str, controls: Sequence[str]) -> dict[str, float]:
-    """Turn control strings into kinds and, for label noise, fractions; refuse what this dataset cannot have."""
-    require(isinstance(controls, list | tuple), "controls", "must be a list of control strings", controls)
-    wanted: dict[str, float] = {}
-    for control in map(str, controls):
-        form = re.fullmatch(r"permuted_pixels|random_labels|label_noise:(\d+\.?\d*|\.\d+)", control)
-        rule = "must be one of permuted_pixels, random_labels, label_noise:<fraction>"
-        require(form is not None, "controls", rule, control, "a fifth is label_noise:0.2")
-        kind, _, fraction = control.partition(":")
-        require(kind not in wanted, "controls", "must name a control once", controls)
-        wanted[kind] = float(fraction or 1)
-        require(0 < wanted[kind] <= 1, "controls", "must have a label-noise fraction in (0, 1]", control)
-    labels = wanted.keys() - {"permuted_pixels"}
-    rules = {
-        "must not change labels where targets are numbers": not labels or name not in _REGRESSION,
-        f"must not permute pixels but of {', '.join(_IMAGES)}": labels == wanted.keys() or name in _IMAGES,
-        "must not add noise to random labels": len(labels) < 2,
-    }
-    for rule, holds in rules.items():
-        require(holds, "controls", rule, controls)
-    return wanted
-
-
 def _require_count(name: str, value: int, most: int) -> None:
     """Raise unless a value is a whole number in 1..most."""
     require(is_count(value, 1) and value <= most, name, f"must be a whole number in 1..{most:,}", value)
-
-
-def _toy() -> Dataset:
-    """Ten equations in a thousand unknowns: the unknowns of group k sum to k."""
-    x, y = np.kron(np.eye(10), np.ones(100)), np.arange(1.0, 11.0)
-    raw = Arrays(x, y, x, y, "the toy regression with D = 1000 (train = validation = test: ten group sums)")
-    split = Split(torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32)))
-    return Dataset("toy", split, split, split, None, raw.checksum, f"10 examples of {raw.what}")
 
 
 def _scale(name: str, *xs: np.ndarray) -> list[np.ndarray]:
@@ -197,18 +149,3 @@ def _scale(name: str, *xs: np.ndarray) -> list[np.ndarray]:
     for x in scaled:
         x /= std
     return [x.astype(np.float32, copy=False) for x in scaled]
-
-
-def _spoil(
-    name: str, n_classes: int, xs: list[np.ndarray], ys: list[np.ndarray], wanted: dict[str, float], seed: int
-) -> None:
-    """Apply the controls in place."""
-    streams = {kind: generator(seed, "datasets", name, kind) for kind in wanted}
-    if stream := streams.get("permuted_pixels"):
-        order = stream.permutation(xs[0][0].size)
-        xs[:] = [np.take(x.reshape(len(x), -1), order, axis=1).reshape(x.shape) for x in xs]
-    if stream := streams.get("random_labels"):
-        ys[:] = [stream.integers(n_classes, size=len(y)) for y in ys]
-    if stream := streams.get("label_noise"):
-        hit = stream.permutation(len(ys[0]))[: round(wanted["label_noise"] * len(ys[0]))]
-        ys[0][hit] = (ys[0][hit] + stream.integers(1, n_classes, size=len(hit))) % n_classes

@@ -42,7 +42,7 @@ def draw(y: np.ndarray, n: int, stream: np.random.Generator) -> np.ndarray:
 
 
 def load_raw(name: str) -> Arrays:
-    """Load any dataset but the toy, verified against its checksums where it comes from files."""
+    """Load any dataset, verified against its checksums where it comes from files."""
     if name == "cifar10":
         return _cifar10()
     return _mnist(name) if name in {"mnist", "fashion_mnist"} else _from_sklearn(name)

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import TypeAdapter
 
 from workbench.values import read_file
 
@@ -27,17 +30,13 @@ class Source:
     urls: tuple[str, ...] = ()
 
 
-# Where a set may lie: folder and files. The first entry is the whole set, and the one that can be downloaded.
-PLACES = {
-    name: tuple(
-        (
-            str(place["folder"]),
-            tuple(
-                Source(file["file"], tuple(Part(**part) for part in file["parts"]), tuple(file.get("urls", ())))
-                for file in place["files"]
-            ),
-        )
-        for place in places
-    )
-    for name, places in read_file(Path(__file__).with_suffix(".yml")).items()
-}
+class Place(NamedTuple):
+    """A folder that may hold a set, and its files there."""
+
+    folder: str
+    files: tuple[Source, ...]
+
+
+# Where each set may lie. The first place is the whole set's, and the one that can be downloaded.
+_READER = TypeAdapter(dict[str, tuple[Place, ...]])
+PLACES = _READER.validate_python(read_file(Path(__file__).with_suffix(".yml")))
