@@ -55,7 +55,7 @@ def read_grid(
 ) -> Grid:
     """Read the options of a sweep; raise InputError if a name or value is wrong, or given twice."""
     schema = read_schema(notebook)
-    values = resolve(notebook, profile=profile, file=file, assignments=list(assignments))
+    values = resolve(notebook, profile=profile, file=file, assignments=assignments)
     fixed = {assignment.partition("=")[0].strip() for assignment in assignments}
     swept: dict[str, list[Any]] = {}
     for name, found in [*(_read_values(schema, t) for t in grids), *([_read_seeds(schema, seeds)] if seeds else [])]:
@@ -189,23 +189,24 @@ def _row(point: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return row | {"minutes": None if point.get("seconds") is None else round(point["seconds"] / 60, 2)}
 
 
-def write_table(rows: "pd.DataFrame", manifest: Mapping[str, Any], out: Path) -> None:
-    """Write a sweep's table beside its manifest, as CSV."""
-    write_csv(manifest_path(manifest, out).with_suffix(".csv"), rows)
+def write_table(rows: "pd.DataFrame", manifest: Mapping[str, Any], out: Path) -> Path:
+    """Write a sweep's table beside its manifest, as CSV, and return where."""
+    path = manifest_path(manifest, out).with_suffix(".csv")
+    write_csv(path, rows)
+    return path
 
 
 def spread(rows: "pd.DataFrame", manifest: Mapping[str, Any]) -> "pd.DataFrame | None":
-    """Return mean, standard deviation and n of each claim over the seeds; None where no seeds were swept."""
-    if not set(SEEDS) & set(manifest["grid"]):
+    """Return mean, standard deviation and n of each claim over the seeds; None where no seeds or claims are."""
+    others, claims = [name for name in manifest["grid"] if name not in SEEDS], judged(rows)
+    if not claims or len(others) == len(manifest["grid"]):
         return None
-    others = [name for name in manifest["grid"] if name not in SEEDS]
-    claims = [str(name).removesuffix(".verdict") for name in rows if str(name).endswith(".verdict")]
-    groups = rows.groupby(others, dropna=False, sort=False) if others else [((), rows)]
-    found = []
-    for values, group in groups:
-        row = dict(zip(others, values, strict=True))
-        for claim in claims:
-            measured = group[claim].dropna().astype(float)
-            row |= {f"{claim}.mean": measured.mean(), f"{claim}.sd": measured.std(), f"{claim}.n": len(measured)}
-        found.append(row)
-    return type(rows)(found)
+    by: Any = [rows[name] for name in others] or (lambda _: "all")
+    found = rows[claims].astype(float).groupby(by, dropna=False, sort=False)
+    found = found.agg([("mean", "mean"), ("sd", "std"), ("n", "count")])
+    return found.set_axis(found.columns.map(".".join), axis="columns").reset_index(drop=not others)
+
+
+def judged(rows: "pd.DataFrame") -> list[str]:
+    """Return the claims in a table."""
+    return [name.removesuffix(".verdict") for name in rows if name.endswith(".verdict")]

@@ -1,10 +1,11 @@
 """How an execution ended. Apart from papermill, so that a finished run is shown without importing it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from workbench.runner.console import FAILED, INTERRUPTED, REFUSED, SOME_FAILED, STORAGE
+from workbench.verdicts import Report, read_report
 
 _CODES = {"TrialError": SOME_FAILED, "StorageError": STORAGE, "ExecutorError": STORAGE}  # by the kernel's error
 PAPERMILLS_OWN = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that are not the author's
@@ -20,10 +21,18 @@ class Outcome:
     storage: str | None = None  # why the last writing of the executed notebook failed; the computation went on
 
 
-def error_line(error: Mapping[str, Any]) -> str:
-    """Return an outcome's error as a line of text; what ends before the first cell has no cell."""
+def error_line(error: Any) -> str:
+    """Return an outcome's error, or what a record has for one, as a line of text; nothing where there is none."""
+    if not isinstance(error, dict):
+        return ""
     places = [f"{name} {error[name]}" for name in ("cell", "line") if error.get(name) is not None]
-    return (f"{', '.join(places)}: " if places else "") + f"{error['name']}: {error['message']}"
+    return (f"{', '.join(places)}: " if places else "") + f"{error.get('name', '')}: {error.get('message', '')}"
+
+
+def find_report(folder: Path) -> Report | None:
+    """Return the findings of a run, if it came to any; raise DataError if they cannot be read."""
+    results = folder / "results.json"
+    return read_report(results) if results.is_file() else None
 
 
 def exit_code(outcome: Outcome) -> int:

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,12 @@ def profiles(schema: Schema) -> dict[str, dict[str, Any]]:
 
 
 def resolve(
-    notebook: Path, *, profile: str, file: Path | None, assignments: list[str], seed: int | None = None
+    notebook: Path,
+    *,
+    profile: str = DEFAULT_PROFILE,
+    file: Path | None = None,
+    assignments: Sequence[str] = (),
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """Return a checked value for every parameter: defaults, then profile, file, ``-p``, seed; or raise InputError."""
     schema = read_schema(notebook)

@@ -1,4 +1,4 @@
-"""``workbench runs``, ``compare``, ``export``, ``import``, ``merge``, ``clean``: what is kept of runs and trials."""
+"""``workbench runs``, ``compare``, ``report``, ``export``, ``import``, ``merge``, ``clean``: what is kept."""
 
 import sys
 import warnings
@@ -10,18 +10,10 @@ import typer
 from rich.text import Text
 
 from workbench.errors import require
-from workbench.runner.console import (
-    Json,
-    Out,
-    RunName,
-    RunNames,
-    app,
-    complain,
-    print_json,
-    print_table,
-    say,
-    write_csv,
-)
+from workbench.records import find_run
+from workbench.runner import console
+from workbench.runner.console import Json, Out, RunName, app, complain, print_json, print_table, say
+from workbench.runner.outcome import find_report
 
 _HEADS = ("run", "study", "status", "profile", "parameters", "minutes", "started", "verdicts")
 _ENVIRONMENT = ("commit", "dirty", "python", "platform", "device", "profile", "executor", "workers")
@@ -47,7 +39,7 @@ def list_runs(
     has = len(table) > 0 or study is None
     require(has, "STUDY", f"must have runs in {out}", study, "`workbench runs` shows what there is")
     if csv:
-        write_csv(csv, table)
+        console.write_csv(csv, table)
         say(f"{len(table)} rows in {csv}")
     rows = [{str(k): v for k, v in row.items() if _is_there(v)} for row in table.to_dict("records")]
     if as_json:
@@ -78,31 +70,23 @@ def _cells(row: dict[str, Any]) -> list[str]:
     judged = {name: word for name, word in row.items() if name.endswith(".verdict")}
     verdicts = [f"{name.removeprefix('results.').removesuffix('.verdict')} {word}" for name, word in judged.items()]
     started = f"{row['started']:%Y-%m-%d %H:%M}" if "started" in row else ""
-    row |= {"minutes": _minutes(row.get("seconds")), "verdicts": ", ".join(verdicts), "started": started}
+    row |= {"minutes": _minutes(row), "verdicts": ", ".join(verdicts), "started": started}
     return [_text(row.get(head)) for head in _HEADS]
 
 
 @app.command()
-def compare(runs: RunNames, out: Out = Path("runs"), as_json: Json = False) -> None:
+def compare(runs: console.RunNames, out: Out = Path("runs"), as_json: Json = False) -> None:
     """Set runs side by side: what differs in them, then what each found.
 
     Example: [bold]workbench compare 20260101T12 20260102T09[/bold]
     """
-    from workbench.records import find_run
-    from workbench.verdicts import read_report
-
     require(len(runs) > 1, "RUN", "must be two runs or more", runs)
     found = [find_run(out, name) for name in runs]
     names, records = [run.folder.name for run in found], [run.record for run in found]
-    results = [run.folder / "results.json" for run in found]
-    reports = [read_report(path).findings if path.is_file() else () for path in results]
-    told = [{f.claim.name: {"measured": f.measured, "verdict": f.verdict} for f in findings} for findings in reports]
+    judged = [report.findings if (report := find_report(run.folder)) else () for run in found]
+    told = [{f.claim.name: {"measured": f.measured, "verdict": f.verdict} for f in findings} for findings in judged]
     versions = [v if isinstance(v := record.get("versions"), dict) else {} for record in records]
-    about: dict[str, list[Any]] = {
-        "study": [record["study"] for record in records],
-        "status": [run.status for run in found],
-        "minutes": [_minutes(record.get("seconds")) for record in records],
-    }
+    about = _beside([{"study": r.record["study"], "status": r.status, "minutes": _minutes(r.record)} for r in found])
     parts = {
         "parameters": _differing([record["parameters"] for record in records]),
         "environment": _differing([{n: r.get(n) for n in _ENVIRONMENT} for r in records]) | _differing(versions),
@@ -128,14 +112,35 @@ def _differing(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: row for name, row in _beside(records).items() if any(value != row[0] for value in row)}
 
 
-def _minutes(seconds: Any) -> float | None:
-    """Return seconds as minutes; a record may hold anything."""
+def _minutes(record: dict[str, Any]) -> float | None:
+    """Return how long something took; a record may hold anything."""
+    seconds = record.get("seconds")
     return round(seconds / 60, 1) if isinstance(seconds, int | float) else None
 
 
 def _text(value: Any) -> str:
     """Return a cell of a table; what is missing is empty."""
     return ", ".join(map(str, value.values())) if isinstance(value, dict) else "" if value is None else str(value)
+
+
+@app.command()
+def report(
+    out: Out = Path("runs"),
+    site: Annotated[Path | None, typer.Option(help="Folder of the site; default: site inside --out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the map of studies, the replication table and a page for each run as a site that opens offline.
+
+    Example: [bold]workbench report --out runs[/bold]
+    """
+    from workbench.runner.site import build_site
+
+    require(out.is_dir(), "--out", "must be a folder of runs", str(out), "run a study first")
+    warned: list[str] = []
+    index = build_site(out, site or out / "site", warned.append)
+    for what in warned:
+        complain("warning", what)
+    return print_json({"index": index.absolute(), "warnings": warned}) if as_json else say(f"site  {index}")
 
 
 @app.command("export")
@@ -146,7 +151,6 @@ def export_run(
 
     Example: [bold]workbench export intrinsic-dimension run.zip[/bold]
     """
-    from workbench.records import find_run
     from workbench.runner.transfer import export_run
 
     require(not file.exists(), "FILE.zip", "must not exist yet", str(file), "choose another name, or remove it")
@@ -186,9 +190,7 @@ def merge(folders: Annotated[list[Path], typer.Argument(metavar="DIR...")], out:
     for place, name in sweeps:
         whole = grid.join([grid.read_manifest(path) for path in sorted(place.glob(f"{name}*.json"))])
         grid.write_manifest(whole, out)
-        rows = grid.table(whole, out)
-        grid.write_table(rows, whole, out)
-        show_sweep(rows, grid.spread(rows, whole))
+        show_sweep(whole, out)
 
 
 def _say_taken(taken: Any, source: str = "") -> None:
@@ -215,7 +217,7 @@ def clean(
     rows = cache.cache_rows(out.absolute())
     chosen = cache.choose(rows, names) if names else rows
     if not as_json:
-        cells = [(r.name, len(r.paths), f"{r.size / 1e6:.1f}", _minutes(r.seconds), r.unused, r.what) for r in chosen]
+        cells = [(r.name, len(r.paths), f"{r.size / 1e6:.1f}", _minutes(vars(r)), r.unused, r.what) for r in chosen]
         print_table(["name", "n", "MB", "CPU min", "unused", "what"], [list(map(str, row)) for row in cells])
     if names and not yes:
         require(sys.stdin.isatty() and not as_json, "--yes", "must be given where nobody can be asked", yes)

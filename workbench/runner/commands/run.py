@@ -9,9 +9,14 @@ import typer
 from rich.text import Text
 
 from workbench.errors import InputError, require
+from workbench.files import read_json
+from workbench.records import find_run
+from workbench.runner import studies
 from workbench.runner.console import Json, Out, RunName, Study, app, complain, print_json, say
 from workbench.runner.outcome import error_line, exit_code
 from workbench.runner.stops import command_line, follow_parent
+from workbench.schema import read_schema
+from workbench.verdicts import COLOURS
 
 Parameters = Annotated[
     list[str] | None, typer.Option("-p", help="name=value, read by the parameter's declared type; repeatable.")
@@ -29,20 +34,12 @@ Force = Annotated[bool, typer.Option("--force", help="Compute again what is done
 class _StudyHelp(typer.core.TyperCommand):
     """Adds the parameters of the study named on the command line to ``--help``."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Remember the arguments: ``--help`` is answered before they are understood."""
-        ctx.meta["arguments"] = list(args)
-        return super().parse_args(ctx, args)
-
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help of the command, then of the first study among the arguments."""
-        from workbench.runner.studies import find
-        from workbench.schema import read_schema
-
+        """Print the help of the command, then of the first study typed: help is asked for before it is understood."""
         super().format_help(ctx, formatter)
-        for argument in ctx.meta["arguments"]:
+        for argument in sys.argv[2:]:
             try:
-                schema = read_schema(find(argument))
+                schema = read_schema(studies.find(argument))
             except InputError:
                 continue
             say(f" Parameters of {schema.notebook.stem}, each -p NAME=VALUE:")
@@ -74,10 +71,9 @@ def run(
     """
     from workbench.runner.checks import check_executor
     from workbench.runner.launch import launch
-    from workbench.runner.studies import find, resolve
 
-    notebook = find(study)
-    values = resolve(notebook, profile=profile, file=params, assignments=parameter or [], seed=seed)
+    notebook = studies.find(study)
+    values = studies.resolve(notebook, profile=profile, file=params, assignments=parameter or [], seed=seed)
     if dry_run:
         check_executor(executor, workers or 1)
         lines = [f"{name} = {value!r}" for name, value in values.items()]
@@ -100,9 +96,7 @@ def resume(
 
     Example: [bold]workbench resume 20260101T120000Z-3fa4b1[/bold]
     """
-    from workbench.records import find_run
     from workbench.runner.launch import launch, run_key, shown
-    from workbench.schema import read_schema
 
     earlier = find_run(out, run)
     if earlier.status == "done":
@@ -112,15 +106,13 @@ def resume(
     # A record is data, perhaps a stranger's: it may name a study, and never bring one along.
     known = notebook.suffix == ".ipynb" and notebook.is_file() and out not in notebook.resolve().parents
     require(known, "RUN", "must be of a notebook that is still there", str(notebook), "start it by `workbench run`")
-    schema = read_schema(notebook)
-    values = schema.check({p.name: p.default for p in schema.parameters}, "defaults")
-    values |= schema.check(record["parameters"], f"run {record['run']}")
+    values = studies.resolve(notebook)
+    values |= read_schema(notebook).check(record["parameters"], f"run {record['run']}")
     if run_key(notebook, values) != record.get("key"):
         complain("note", f"the source or its versions have changed since {record['run']}: this is a new run")
     # What a record from another machine says of processes and clusters is not this machine's.
     own = record.get("host") == platform.node()
     settings: dict[str, Any] = {name: record.get(name) if own else None for name in ("executor", "workers", "timeout")}
-    settings["executor"] = settings["executor"] and str(settings["executor"])
     settings["timeout"] = timeout or settings["timeout"]
     _end(launch(notebook, values, out=out, profile=str(record.get("profile")), **settings), as_json)
 
@@ -129,8 +121,6 @@ def _end(done: Any, as_json: bool) -> None:
     """Print what a run found to standard output, how it ended to standard error, and exit with its code."""
     folder, outcome = done.run.folder, done.outcome
     if as_json:
-        from workbench.files import read_json
-
         results = read_json(folder / "results.json") if done.report else None
         about = {"folder": folder if folder.is_dir() else None, "results": results, "reused": done.reused}
         print_json({**done.run.record, **about})
@@ -154,8 +144,6 @@ def _end(done: Any, as_json: bool) -> None:
 
 def _show_findings(report: Any, folder: Path) -> None:
     """Print claims and verdicts, and where a run's files are."""
-    from workbench.verdicts import COLOURS
-
     if report:
         text = Text(f"\n{report}")
         for verdict, colour in COLOURS.items():

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from workbench.runner import console, studies
 from workbench.runner.commands.run import Executor, Force, Parameters, ParametersFile, Profile, Timeout, Workers
-from workbench.runner.console import INTERRUPTED, SOME_FAILED, STORAGE, Json, Out, Study, app, complain, print_json, say
+from workbench.runner.console import Json, Out, Study, app, complain, print_json, print_table, say
 from workbench.runner.stops import collected_signals, command_line
 
 _SEEDS = "0:5 or 0,3,7: each a run of its own, n = 1; where a study has `seeds`, -p seeds=0,1,2 is one run over all."
-_SPREAD = "mean ± standard deviation over the n seeds, each a run of its own\n"
 
 
 @app.command()
@@ -40,42 +40,50 @@ def sweep(
     Example: [bold]workbench sweep intrinsic-dimension -g fraction=0.9,0.95 --seeds 0:5[/bold]
     """
     from workbench.runner import grid as grids
-    from workbench.runner import work
-    from workbench.runner.studies import find
+    from workbench.runner.work import Work
 
     points = grids.read_grid(
-        find(study), grids=grid or [], seeds=seeds, assignments=parameter or [], profile=profile, file=params
+        studies.find(study), grids=grid or [], seeds=seeds, assignments=parameter or [], profile=profile, file=params
     )
     manifest = grids.new_manifest(points, profile, grids.read_shard(shard))
-    options = {"executor": executor, "workers": workers, "timeout": timeout}
     with collected_signals() as stops:
-        todo = work.Work(points, manifest, out, options, force)
-        complain("sweep", todo.announcement())
+        work = Work(points, manifest, out, {"executor": executor, "workers": workers, "timeout": timeout}, force)
+        complain("sweep", work.announcement())
         if not dry_run:
-            todo.run(stops)
-        rows = grids.table(manifest, out)
-        over_seeds = grids.spread(rows, manifest)
-        if not dry_run:
-            grids.write_table(rows, manifest, out)
-    if as_json:
-        seeds_too = None if over_seeds is None else _records(over_seeds)
-        print_json({**manifest, "rows": _records(rows), "spread": seeds_too})
-    else:
-        show_sweep(rows, over_seeds)
-        if not dry_run:
-            say(f"table     {grids.manifest_path(manifest, out).with_suffix('.csv')}")
-    _leave(todo.problems, stops)
-
-
-def _leave(problems: dict[str, int], stops: list[int]) -> None:
-    """Say what failed and where it is told, then exit with the code that fits."""
-    for text in problems:
+            work.run(stops)
+        show_sweep(manifest, out, as_json=as_json, keep=not dry_run)
+    for text in work.problems:
         complain("failed", text)
     if stops:
         complain("interrupted", f"finished runs are kept, go on with: {command_line(*sys.argv[1:])}")
-        sys.exit(INTERRUPTED + stops[0])
-    if problems:
-        sys.exit(STORAGE if STORAGE in problems.values() else SOME_FAILED)
+        sys.exit(console.INTERRUPTED + stops[0])
+    if work.problems:
+        sys.exit(console.STORAGE if console.STORAGE in work.problems.values() else console.SOME_FAILED)
+
+
+def show_sweep(manifest: dict[str, Any], out: Path, *, as_json: bool = False, keep: bool = True) -> None:
+    """Show the table of a sweep's runs, and the one over seeds where there is one; ``keep`` writes the first."""
+    from workbench.runner import grid
+
+    rows: Any = grid.table(manifest, out)
+    over_seeds: Any = grid.spread(rows, manifest)
+    kept = grid.write_table(rows, manifest, out) if keep else None
+    if as_json:
+        seeds_too = None if over_seeds is None else _records(over_seeds)
+        return print_json({**manifest, "rows": _records(rows), "spread": seeds_too})
+    claims = grid.judged(rows)
+    ends = {f"{claim}.{end}" for claim in claims for end in ("low", "high", "verdict")}
+    names = [name for name in rows if name not in ends]
+    print_table(names, [[_text(row, name) for name in names] for row in _records(rows)])
+    if over_seeds is not None:
+        swept = [name for name in over_seeds if name in manifest["grid"]]
+        means = [
+            [_text(row, name) for name in swept] + [_mean(row, name) for name in claims] for row in _records(over_seeds)
+        ]
+        print_table([*swept, *claims], means)
+        say("mean ± standard deviation over the n seeds, each a run of its own")
+    if kept:
+        say(f"table     {kept}")
 
 
 def _records(frame: Any) -> list[dict[str, Any]]:
@@ -83,28 +91,14 @@ def _records(frame: Any) -> list[dict[str, Any]]:
     return list(frame.astype(object).where(frame.notna(), None).to_dict("records"))
 
 
-def show_sweep(rows: Any, over_seeds: Any) -> None:
-    """Print the table of runs, and the one over seeds where there is one."""
-    from rich.console import Console
-    from rich.table import Table
-
-    claims = [name.removesuffix(".verdict") for name in rows if name.endswith(".verdict")]
-    ends = {f"{claim}.{end}" for claim in claims for end in ("low", "high", "verdict", "mean", "sd", "n")}
-    for frame in (rows, over_seeds if claims else None):
-        if frame is not None:
-            names = [name for name in frame if name not in ends] + (claims if frame is over_seeds else [])
-            table = Table(*names, box=None, header_style="bold")
-            for row in frame.to_dict("records"):
-                table.add_row(*(_text(row, name) for name in names))
-            width = None if Console().is_terminal else 10_000  # nothing is cut off in a file
-            Console(highlight=False, markup=False, width=width).print(table, _SPREAD if frame is over_seeds else "")
-
-
 def _text(row: dict[str, Any], name: str) -> str:
-    """Return a cell: four digits of a number, beside a claim's its verdict or spread, nothing for what is missing."""
-    if f"{name}.mean" in row:
-        mean, sd, n = (row[f"{name}.{end}"] for end in ("mean", "sd", "n"))
-        return f"{mean:.4g}{f' ± {sd:.2g}' if n > 1 else ''} (n = {n})" if n else ""
-    text = f"{row[name]:.4g}" if isinstance(row[name], float) else str(row[name])
-    verdict = row.get(f"{name}.verdict")
-    return f"{'' if text in {'nan', 'None'} else text} {verdict if isinstance(verdict, str) else ''}".strip()
+    """Return a cell: four digits of a number and, beside a claim's, its verdict; nothing for what is missing."""
+    value = row[name]
+    said = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    return " ".join(filter(None, (said, row.get(f"{name}.verdict"))))
+
+
+def _mean(row: dict[str, Any], claim: str) -> str:
+    """Return what the seeds say of a claim; one alone has no spread."""
+    mean, sd, n = (row[f"{claim}.{end}"] for end in ("mean", "sd", "n"))
+    return f"{mean:.4g}{f' ± {sd:.2g}' if sd is not None else ''} (n = {n})" if n else ""
