@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.functional import vjp
 
 from workbench.errors import is_count, require
 
@@ -16,9 +17,9 @@ MAX_BYTES = 2**31
 class Coordinates(ABC):
     """A map phi in R^d -> theta in R^D and its adjoint, on flat buffers that the caller owns.
 
-    A training step calls ``push`` before the network's forward pass and ``pull`` after its backward pass; neither
-    records anything for automatic differentiation, which would cost more than the map. Calling the object gives the
-    same theta as a differentiable function of phi, for Hessian products and the like.
+    Calling the object gives theta as a differentiable function of phi, which is all that a map must define. A training
+    step calls ``push`` before the network's forward pass and ``pull`` after its backward pass. They follow from the
+    call by automatic differentiation; a map that can do without defines them itself, for that costs more than the map.
 
     Attributes:
         D: Length of theta.
@@ -32,7 +33,7 @@ class Coordinates(ABC):
     def initial(self) -> Tensor:
         """Return a new phi, shape ``(d,)``, at which theta is theta_0."""
 
-    @abstractmethod
+    @torch.no_grad()
     def push(self, phi: Tensor, out: Tensor) -> Tensor:
         """Write theta(phi) into ``out``.
 
@@ -43,8 +44,8 @@ class Coordinates(ABC):
         Returns:
             ``out``.
         """
+        return out.copy_(self(phi))
 
-    @abstractmethod
     def pull(self, phi: Tensor, grad_theta: Tensor, out: Tensor) -> Tensor:
         """Write the gradient with respect to phi into ``out``: the map's transposed Jacobian times ``grad_theta``.
 
@@ -56,6 +57,7 @@ class Coordinates(ABC):
         Returns:
             ``out``.
         """
+        return out.copy_(vjp(self, phi, grad_theta)[1])
 
     @abstractmethod
     def __call__(self, phi: Tensor) -> Tensor:

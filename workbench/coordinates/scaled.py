@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from workbench.coordinates.base import Projection
+from workbench.coordinates.base import Coordinates, Projection
 from workbench.coordinates.subspace import Subspace, projection
 from workbench.errors import is_count, require
 
@@ -31,11 +31,11 @@ class LayerScaled(Subspace):
 
     def __init__(self, theta_0: Tensor, projection: Projection, layout_sizes: Sequence[int]) -> None:
         super().__init__(theta_0, projection)
-        self.sizes = list(layout_sizes)
-        fits = all(is_count(size, 1) for size in self.sizes) and sum(self.sizes) == self.D
-        require(fits, "layout_sizes", f"must be positive and add up to D={self.D}", self.sizes)
-        self.d += len(self.sizes)
-        self._repeats = torch.tensor(self.sizes, device=theta_0.device)
+        sizes = list(layout_sizes)
+        fits = all(is_count(size, 1) for size in sizes) and sum(sizes) == self.D
+        require(fits, "layout_sizes", f"must be positive and add up to D={self.D}", sizes)
+        self.d += len(sizes)
+        self._repeats = torch.tensor(sizes, device=theta_0.device)
 
     @classmethod
     def of_dimension(
@@ -63,34 +63,10 @@ class LayerScaled(Subspace):
         P = projection(kind, D, d - m, seed, "layer_scaled", *names, dtype=theta_0.dtype, device=theta_0.device)
         return cls(theta_0, P, layout_sizes)
 
-    @torch.no_grad()
-    def push(self, phi: Tensor, out: Tensor) -> Tensor:
-        """Write theta(phi) into ``out``."""
-        z, scales = self._split(phi)
-        self.projection.apply(z, out)
-        for part, scale in zip(out.split(self.sizes), scales, strict=True):
-            part.mul_(1 + scale)
-        return out.add_(self.theta_0)
-
-    @torch.no_grad()
-    def pull(self, phi: Tensor, grad_theta: Tensor, out: Tensor) -> Tensor:
-        """Write [P' ((1 + lambda) g), per-tensor sums of g (P z)] into ``out``."""
-        z, scales = self._split(phi)
-        grad_z, grad_scales = self._split(out)
-        scaled = self.projection.apply(z, torch.empty_like(grad_theta))
-        for t, (g, part) in enumerate(zip(grad_theta.split(self.sizes), scaled.split(self.sizes), strict=True)):
-            torch.dot(g, part, out=grad_scales[t])
-            torch.mul(g, 1 + scales[t], out=part)
-        self.projection.adjoint(scaled, grad_z)
-        return out
+    push, pull = Coordinates.push, Coordinates.pull  # by automatic differentiation: the map is no longer linear
 
     def __call__(self, phi: Tensor) -> Tensor:
-        """Return theta(phi) as a differentiable function: the product rule is torch's, P is ours."""
-        z, scales = self._split(phi)
-        return self.theta_0 + torch.repeat_interleave(1 + scales, self._repeats, output_size=self.D) * self.projection(
-            z
-        )
-
-    def _split(self, phi: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the views z and lambda of a vector of d numbers."""
-        return phi[: self.projection.d], phi[self.projection.d :]
+        """Return theta(phi), differentiable."""
+        z, scales = phi[: self.projection.d], phi[self.projection.d :]
+        factors = torch.repeat_interleave(1 + scales, self._repeats, output_size=self.D)
+        return self.theta_0 + factors * self.projection(z)

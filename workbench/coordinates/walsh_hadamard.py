@@ -40,10 +40,9 @@ def walsh_hadamard(x: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
 @cache
 def _hadamard_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return Sylvester's Hadamard matrix H_n; shared between callers, so read only."""
-    h = torch.ones(1, 1, dtype=dtype, device=device)
-    while h.shape[0] < n:
-        h = torch.cat([torch.cat([h, h], 1), torch.cat([h, -h], 1)])
-    return h
+    from scipy.linalg import hadamard  # here, so that the other kinds start without it
+
+    return torch.from_numpy(hadamard(n)).to(device, dtype)
 
 
 def _factors(n: int) -> list[int]:
