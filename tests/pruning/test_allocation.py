@@ -89,9 +89,20 @@ def test_kth_largest_equals_a_sort(values, dtype, data):
         assert n_equal == int((ordered[:k] == value).sum())
 
 
-def test_kth_largest_crosses_its_chunks_and_refuses_a_rank_that_is_not_there():
-    scores = torch.randn(600_001)
-    assert kth_largest(scores, 77_777)[0] == scores.sort(descending=True).values[77_776]
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("few", [1 << 20, 50, 0])  # how many are gathered; 0: every bit by counting
+def test_kth_largest_crosses_chunks_and_passes(dtype, few, monkeypatch):
+    monkeypatch.setattr("workbench.pruning.threshold._FEW", few)
+    scores = torch.randn(300_001).to(dtype)
+    for where in (None, torch.rand(len(scores)) < 0.5):
+        ordered = scores[slice(None) if where is None else where].sort(descending=True).values
+        for k in (1, 77_777, len(ordered)):
+            value, n_equal = kth_largest(scores, k, where)
+            assert value == ordered[k - 1]
+            assert n_equal == int((ordered[:k] == value).sum())
+
+
+def test_kth_largest_refuses_a_rank_that_is_not_there():
     for k in (0, 4, True):
         with pytest.raises(InputError, match=r"^k must be in 1\.\.3, got"):
             kth_largest(torch.ones(3), k)
