@@ -202,11 +202,11 @@ def spread(rows: "pd.DataFrame", manifest: Mapping[str, Any]) -> "pd.DataFrame |
     if not claims or len(others) == len(manifest["grid"]):
         return None
     by: Any = [rows[name] for name in others] or (lambda _: "all")
-    found = rows[claims].astype(float).groupby(by, dropna=False, sort=False)
-    found = found.agg([("mean", "mean"), ("sd", "std"), ("n", "count")])
+    groups: Any = rows[claims].astype(float).groupby(by, dropna=False, sort=False)
+    found = groups.agg([("mean", "mean"), ("sd", "std"), ("n", "count")])
     return found.set_axis(found.columns.map(".".join), axis="columns").reset_index(drop=not others)
 
 
 def judged(rows: "pd.DataFrame") -> list[str]:
     """Return the claims in a table."""
-    return [name.removesuffix(".verdict") for name in rows if name.endswith(".verdict")]
+    return [name.removesuffix(".verdict") for name in map(str, rows) if name.endswith(".verdict")]

@@ -19,12 +19,12 @@ from workbench.errors import DataError, StorageError, is_count, is_number, requi
 from workbench.files import plain, write_json
 from workbench.records import Run
 from workbench.runner.checks import check_executor, check_reachable, check_writable
-from workbench.runner.outcome import Outcome
+from workbench.runner.outcome import Outcome, find_report
 from workbench.runner.progress import ProgressView
 from workbench.runner.stops import collected_signals, leave_if
 from workbench.sources import source_digest, versions
 from workbench.sweeps import default_workers
-from workbench.verdicts import Report, read_report
+from workbench.verdicts import Report
 
 _POLL_SECONDS = 0.2
 _OF_ONE_ATTEMPT = ("results.json", "executed.ipynb", "page.html")
@@ -165,13 +165,11 @@ def shown(run: Run) -> Launched:
 
 def _with_page(run: Run) -> Report | None:
     """Return a run's findings, if it came to any, and see that its executed notebook, if there is one, has a page."""
-    results, executed, page = (run.folder / name for name in ("results.json", "executed.ipynb", "page.html"))
-    report = read_report(results) if results.is_file() else None
+    report, executed, page = find_report(run.folder), run.folder / "executed.ipynb", run.folder / "page.html"
     began = not run.record.get("error") or run.record["error"]["cell"]  # what came to no cell has nothing to show
     if began and executed.is_file() and not page.is_file():
         from workbench.runner.pages import write_page
 
         library = run.folder.parents[1] / "plotly.min.js"  # shared by all runs
-        verdicts = report._repr_html_() if report else ""
-        write_page(executed, page, library=library, record=run.record, verdicts=verdicts)
+        write_page(executed, page, library=library, record=run.record, report=report)
     return report

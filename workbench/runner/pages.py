@@ -23,6 +23,7 @@ from workbench.files import atomic, write_text
 from workbench.runner import alternatives
 from workbench.runner.html import clean, render
 from workbench.runner.outcome import PAPERMILLS_OWN, error_line
+from workbench.verdicts import Report
 
 _PLOTLY, _WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 _SCROLLED = 'role="group" aria-label="Output" tabindex="0"'  # what may be wide is scrolled by keyboard too
@@ -31,12 +32,12 @@ _ORIGIN = ("started", "seconds", "profile", "workers", "commit", "dirty", "platf
 
 
 def write_page(
-    notebook: Path, page: Path, *, library: Path, record: dict[str, Any], verdicts: str = "", home: str = ""
+    notebook: Path, page: Path, *, library: Path, record: dict[str, Any], report: Report | None = None, home: str = ""
 ) -> None:
     """Write the page of a run from its notebook as executed, which is anybody's.
 
-    ``verdicts`` is HTML; ``home`` leads to the site around the page, if there is one; ``library`` is the
-    ``plotly.min.js`` of all pages, written if need be.
+    ``home`` leads to the site around the page, if there is one; ``library`` is the ``plotly.min.js`` of all pages,
+    written if need be.
     """
     nonce, figures = secrets.token_hex(16), list[str]()
     book = nbformat.read(notebook, as_version=4)
@@ -54,7 +55,7 @@ def write_page(
     body = re.sub(rf"<p>{nonce}-(\d+)</p>", lambda found: figures[int(found[1])], body)
     if figures:
         _write_library(library)
-    versions, failure = record.get("versions"), failure_line(record)
+    versions, failure = record.get("versions"), error_line(record.get("error"))
     origin = {name: record.get(name) for name in _ORIGIN} | (versions if isinstance(versions, dict) else {})
     trace = record["error"].get("traceback") if failure else None
     colours = [HtmlFormatter(nobackground=True, style=name).get_style_defs(".highlight") for name in _COLOURS]
@@ -67,17 +68,11 @@ def write_page(
         record=record,
         failure=failure,
         facts={"Traceback": trace, "Parameters": record["parameters"], "Environment": origin},
-        verdicts=Markup(verdicts),
+        verdicts=Markup(report._repr_html_()) if report else "",
         notebook=Markup(body),
         library=Path(os.path.relpath(library, page.parent)).as_posix(),
     )
     write_text(page, text)
-
-
-def failure_line(record: dict[str, Any]) -> str:
-    """Return what ended a run early, as a line; nothing where nothing did."""
-    error = record.get("error")
-    return error_line({"name": "", "message": "", **error}) if isinstance(error, dict) else ""
 
 
 @functools.cache

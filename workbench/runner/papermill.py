@@ -78,7 +78,9 @@ class _StoppedError(Exception):
 
 def _call_papermill(notebook: Path, parameters: Mapping[str, Any], run_dir: Path, settings: Mapping[str, Any]) -> None:
     """Run papermill without its bar, its log in the run's folder."""
-    with _own_loop(), (run_dir / "log.txt").open("a", encoding="utf-8") as log:
+    # This thread's own event loop: what a timeout left waiting in it ends with it, or asyncio would complain.
+    loop = asyncio.Runner(loop_factory=ensure_event_loop)
+    with loop, (run_dir / "log.txt").open("a", encoding="utf-8") as log:
         logger.setLevel("CRITICAL")  # what it would say is in our record
         papermill.execute_notebook(
             _braced(notebook),
@@ -93,20 +95,6 @@ def _call_papermill(notebook: Path, parameters: Mapping[str, Any], run_dir: Path
             resources={"metadata": {"path": str(notebook.parent)}},
             **settings,
         )
-
-
-@contextlib.contextmanager
-def _own_loop() -> Iterator[None]:
-    """Give this thread an event loop; what a timeout left waiting in it ends with it, or asyncio would complain."""
-    loop = ensure_event_loop()
-    try:
-        yield
-    finally:
-        for task in (left := asyncio.all_tasks(loop)):
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.close()
 
 
 def _braced(path: Path) -> str:

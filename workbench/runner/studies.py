@@ -66,12 +66,7 @@ def profiles(schema: Schema) -> dict[str, dict[str, Any]]:
 
 
 def resolve(
-    notebook: Path,
-    *,
-    profile: str = DEFAULT_PROFILE,
-    file: Path | None = None,
-    assignments: Sequence[str] = (),
-    seed: int | None = None,
+    notebook: Path, *, profile: str, file: Path | None, assignments: Sequence[str], seed: int | None = None
 ) -> dict[str, Any]:
     """Return a checked value for every parameter: defaults, then profile, file, ``-p``, seed; or raise InputError."""
     schema = read_schema(notebook)

@@ -21,9 +21,9 @@ from workbench.errors import DataError, InputError, StorageError, require
 from workbench.files import atomic, read_json, unwritten, write_json
 from workbench.records import Run, all_runs
 from workbench.runner import grid
+from workbench.runner.outcome import find_report
 from workbench.schema import read_cells
 from workbench.sweeps import read_trial
-from workbench.verdicts import read_report
 
 _MAX_BYTES = 2 * 2**30  # of all that comes in at once
 _MAX_TEXT = 64 * 2**20  # of a file that is read whole
@@ -158,16 +158,14 @@ def _unpack(files: _Files, stage: Path) -> None:
 
 def _check_run(folder: Path, pages: bool) -> None:
     """Read all of a run that is ever read, and make its page where asked: the one it came with is not taken."""
-    record = Run.read(folder).record
-    results, executed = folder / "results.json", folder / "executed.ipynb"
-    verdicts = read_report(results)._repr_html_() if results.exists() else ""
+    record, report, executed = Run.read(folder).record, find_report(folder), folder / "executed.ipynb"
     if executed.exists():
         read_cells(executed)
     if executed.exists() and pages:
         from workbench.runner.pages import write_page
 
         library = folder.parents[1] / "plotly.min.js"
-        write_page(executed, folder / "page.html", library=library, record=record, verdicts=verdicts)
+        write_page(executed, folder / "page.html", library=library, record=record, report=report)
 
 
 def _settle(stage: Path, out: Path, trials: list[Path], runs: list[Path], manifests: list[Path]) -> Taken:

@@ -107,7 +107,7 @@ def _note(point: dict[str, Any], record: Mapping[str, Any]) -> None:
     """Set down in a manifest which run a point became and how it ended."""
     refused = record["status"] == "refused"  # such a run left no folder
     point |= {"run": None if refused else record["run"], "status": record["status"], "seconds": record.get("seconds")}
-    point["error"] = error_line(record["error"]) if record.get("error") else None
+    point["error"] = error_line(record.get("error")) or None
 
 
 def _line(point: Mapping[str, Any]) -> str:

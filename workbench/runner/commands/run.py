@@ -106,7 +106,7 @@ def resume(
     # A record is data, perhaps a stranger's: it may name a study, and never bring one along.
     known = notebook.suffix == ".ipynb" and notebook.is_file() and out not in notebook.resolve().parents
     require(known, "RUN", "must be of a notebook that is still there", str(notebook), "start it by `workbench run`")
-    values = studies.resolve(notebook)
+    values = studies.resolve(notebook, profile=studies.DEFAULT_PROFILE, file=None, assignments=[])
     values |= read_schema(notebook).check(record["parameters"], f"run {record['run']}")
     if run_key(notebook, values) != record.get("key"):
         complain("note", f"the source or its versions have changed since {record['run']}: this is a new run")
