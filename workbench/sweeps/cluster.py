@@ -10,13 +10,12 @@ import importlib.util
 import json
 import logging
 import platform
-import queue
 import sys
 import threading
 import warnings
 from asyncio import CancelledError
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, as_completed
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -102,22 +101,15 @@ class Dask:
     def _submit(self, client: Client, job: Job, calls: Calls) -> Iterator[tuple[str, Outcome | None]]:
         """Yield keys and outcomes, None where workers died under the call."""
         executor = client.get_executor(pure=False)
-        arrived: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
-        waiting: dict[Future[Outcome], str] = {}
         try:
-            for key, parameters in calls.items():
-                future = executor.submit(work, job, dict(parameters))
-                waiting[future] = key
-                future.add_done_callback(arrived.put)
+            waiting = {executor.submit(work, job, dict(calls[key])): key for key in calls}
             while waiting:
-                try:
-                    future = arrived.get(timeout=_PATIENCE)
-                except queue.Empty:
-                    # A client that has found its scheduler again has forgotten its futures.
-                    if client.status != "running" or not client.futures:
-                        raise self._lost() from None
-                else:
-                    yield waiting.pop(future), self._outcome(future)
+                with contextlib.suppress(TimeoutError):
+                    for future in as_completed(list(waiting), timeout=_PATIENCE):
+                        yield waiting.pop(future), self._outcome(future)
+                # A client that has found its scheduler again has forgotten its futures.
+                if waiting and (client.status != "running" or not client.futures):
+                    raise self._lost()
         finally:
             executor.shutdown(wait=False)
 

@@ -13,7 +13,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ class Trial:
     cached: bool
 
 
-class Sweep:
+class Sweep(contextlib.AbstractContextManager["Sweep"]):
     """Runs trials and keeps what they return. Use as a context manager; safe from threads.
 
     Args:
@@ -76,11 +75,8 @@ class Sweep:
         self._executor = make_executor(executor, workers)
         self._keys: dict[str, None] = {}
         self._forced: dict[str, Trial] = {}
-        self._running: dict[str, Future[Trial | str | None]] = {}
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> "Sweep":
-        return self
+        self._taken: set[str] = set()  # keys that some thread has in hand
+        self._freed = threading.Condition()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -126,10 +122,11 @@ class Sweep:
         self._keys |= dict.fromkeys(keys)
         done: dict[str, Trial | str] = {}
         while missing := {key: calls[key] for key in calls if key not in done}:
-            for key, trial in self._settle(job, missing):
-                done[key] = trial
-                if progress:
-                    progress(len(done) / len(calls))
+            with self._take(missing) as own:
+                for key, trial in self._settle(job, own):
+                    done[key] = trial
+                    if progress:
+                        progress(len(done) / len(calls))
         failures = [trial for trial in done.values() if isinstance(trial, str)]
         if failures:
             more = [f"and {len(failures) - _SHOWN} more"] if len(failures) > _SHOWN else []
@@ -137,34 +134,31 @@ class Sweep:
             raise TrialError("\n".join([heading, *failures[:_SHOWN], *more]))
         return [trial for key in keys if isinstance(trial := done[key], Trial)]
 
-    def _settle(self, job: Job, calls: Calls) -> Iterator[tuple[str, Trial | str]]:
-        """Yield trials, or why one failed; those that another thread has begun are awaited, left out if it gave up."""
-        with self._lock:
-            begun = {key: self._running[key] for key in calls if key in self._running}
-            own: dict[str, Future[Trial | str | None]] = {key: Future() for key in calls if key not in begun}
-            self._running |= own
+    @contextlib.contextmanager
+    def _take(self, calls: Calls) -> Iterator[Calls]:
+        """Yield those of some calls that no other thread has in hand, waiting for one; meanwhile they are ours."""
+        with self._freed:
+            while not (own := {key: calls[key] for key in calls if key not in self._taken}):
+                self._freed.wait()
+            self._taken |= own.keys()
         try:
-            found = {key: trial for key in own if (trial := self._find(key))}
-            for key, trial in found.items():
-                own[key].set_result(trial)
-                yield key, trial
-            missing = {key: calls[key] for key in own if key not in found}
-            if missing:
-                require_writable(self.directory)
-            # A cluster is left alone where there is nothing to compute.
-            for key, outcome in self._executor.run(job, missing) if missing else ():
-                ended = self._keep(job, key, calls[key], outcome)
-                own[key].set_result(ended)
-                yield key, ended
+            yield own
         finally:
-            with self._lock:
-                for key, future in own.items():
-                    del self._running[key]
-                    if not future.done():
-                        future.set_result(None)
-        for key, future in begun.items():
-            if (shared := future.result()) is not None:
-                yield key, shared
+            with self._freed:
+                self._taken -= own.keys()
+                self._freed.notify_all()
+
+    def _settle(self, job: Job, calls: Calls) -> Iterator[tuple[str, Trial | str]]:
+        """Yield trials, or why one failed: first those that are there, then the others as they end."""
+        missing = dict(calls)
+        for key in calls:
+            if trial := self._find(key):
+                del missing[key]
+                yield key, trial
+        if missing:  # else a cluster is left alone
+            require_writable(self.directory)
+            for key, outcome in self._executor.run(job, missing):
+                yield key, self._keep(job, key, calls[key], outcome)
 
     def _find(self, key: str) -> Trial | None:
         """Return a trial that is already there; a file that is not whole is as good as absent."""
