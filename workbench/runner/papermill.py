@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -56,17 +56,21 @@ def execute(
     notebook, run_dir = notebook.absolute(), run_dir.absolute()
     writer = _AtomicWriter()
     papermill_io.register(run_dir.anchor, writer)  # registering "local" would silently do nothing
-    with _kernel_kind(run_dir, environment or {}) as kind:
+    with temporary_folder() as folder:
+        kernel = _kernel_of(run_dir, folder, environment or {})
 
         def begin(**_: Any) -> None:
             if stops:
                 raise _StoppedError
-            kind.begun = True
+            kernel.begun = True
 
         seconds = timeout and max(1, round(timeout))
-        settings: dict[str, Any] = {"kernel_manager_class": kind, "execution_timeout": seconds, "on_cell_start": begin}
+        settings = {"kernel_manager_class": kernel, "execution_timeout": seconds, "on_cell_start": begin}
         work = ThreadPoolExecutor(1).submit(_call_papermill, notebook, parameters, run_dir, settings)
-        _pass_time(work, kind, stops, watch)
+        try:
+            _pass_time(work, kernel, stops, watch)
+        finally:
+            kernel.send(_KILL)  # workers of a kernel that died outlive it; their group does too
     watch()
     outcome = _outcome(work.exception(), run_dir, stops)
     return replace(outcome, storage=writer.failure or outcome.storage)
@@ -117,58 +121,51 @@ class _AtomicWriter(LocalHandler):
 
 
 class _Kernel(AsyncKernelManager):
-    """A kernel of this interpreter, whatever kernels are installed."""
+    """The kernel of one run. Papermill makes it and keeps it, so each run has a class of its own, which is asked."""
 
-    started: ClassVar["_Kernel | None"] = None  # of a run's own subclass: papermill takes a class and keeps the kernel
+    run_dir: ClassVar[Path]
+    folder: ClassVar[Path]  # its connection's
     begun: ClassVar[bool] = False  # whether it was given a cell
-    process: Any = None  # kept when jupyter_client forgets it: workers may outlive a kernel
+    process: ClassVar[Any] = None  # kept when jupyter_client forgets it: workers may outlive a kernel
 
-    def send(self, number: int) -> None:
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.shutdown_wait_time = 2.0
+        self.connection_file = str(self.folder / "kernel.json")
+        if os.name == "posix":  # sockets in a private folder: no port to race for, nobody else's to reach
+            self.transport, self.ip = "ipc", str(self.folder / "k")
+
+    async def start_kernel(self, **settings: Any) -> Any:  # type: ignore[override]  # the base is async in disguise
+        """Start the kernel; what its process says outside its cells goes to the run's log."""
+        with (self.run_dir / "log.txt").open("ab") as log:
+            try:
+                await super().start_kernel(stdout=log, stderr=log, **settings)
+            finally:
+                type(self).process = getattr(self.provisioner, "process", None)
+
+    @classmethod
+    def send(cls, number: int) -> None:
         """Send a signal to the kernel and the workers it started, or kill it where there are no groups."""
         with contextlib.suppress(OSError):
-            if hasattr(os, "killpg"):
-                os.killpg(self.process.pid, number)  # jupyter_client starts it as a session of its own
-            else:
-                self.process.kill()
+            if cls.process and hasattr(os, "killpg"):
+                os.killpg(cls.process.pid, number)  # jupyter_client starts it as a session of its own
+            elif cls.process:
+                cls.process.kill()
 
 
-@contextlib.contextmanager
-def _kernel_kind(run_dir: Path, more: Mapping[str, str]) -> Iterator[type[_Kernel]]:
-    """Yield a class of kernel for one run; at the end nothing of its kernel is left."""
+def _kernel_of(run_dir: Path, folder: Path, more: Mapping[str, str]) -> type[_Kernel]:
+    """Return the class of a run's kernel: of this interpreter, whatever kernels are installed."""
     argv = [sys.executable, "-m", "workbench.runner.kernel", "-f", "{connection_file}"]
     # One thread: their number changes bits, and more of them than processors cost many times one.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     environment = {**threads, "WORKBENCH_BATCH": "1", "WORKBENCH_RUN_DIR": str(run_dir), **more}
     # jupyter_client expands $NAME in these values; ours are literal.
     literal = {name: value.replace("$", "$$") for name, value in environment.items()}
-
-    class RunKernel(_Kernel):
-        kernel_spec = KernelSpec(argv=argv, display_name="Python 3", language="python", env=literal)
-
-        def __init__(self, **settings: Any) -> None:
-            super().__init__(**settings)
-            self.shutdown_wait_time = 2.0
-            self.connection_file = str(folder / "kernel.json")
-            if os.name == "posix":  # sockets in a private folder: no port to race for, nobody else's to reach
-                self.transport, self.ip = "ipc", str(folder / "k")
-
-        async def start_kernel(self, **settings: Any) -> Any:  # type: ignore[override]  # the base is async in disguise
-            with (run_dir / "log.txt").open("ab") as log:  # what its process says outside its cells
-                try:
-                    await super().start_kernel(stdout=log, stderr=log, **settings)
-                finally:
-                    self.process = getattr(self.provisioner, "process", None)
-                    RunKernel.started = self if self.process else None
-
-    with temporary_folder() as folder:
-        try:
-            yield RunKernel
-        finally:
-            if RunKernel.started is not None:
-                RunKernel.started.send(_KILL)  # workers of a kernel that died outlive it; their group does too
+    spec = KernelSpec(argv=argv, display_name="Python 3", language="python", env=literal)
+    return type("RunKernel", (_Kernel,), {"kernel_spec": spec, "run_dir": run_dir, "folder": folder})
 
 
-def _pass_time(work: Future[None], kind: type[_Kernel], stops: Sequence[int], watch: Callable[[], None]) -> None:
+def _pass_time(work: Future[None], kernel: type[_Kernel], stops: Sequence[int], watch: Callable[[], None]) -> None:
     """Wait for the end, passing signals on: the first interrupts a cell, so that what it finished is kept.
 
     The second, or a lack of patience, kills.
@@ -177,13 +174,12 @@ def _pass_time(work: Future[None], kind: type[_Kernel], stops: Sequence[int], wa
     while not work.done():
         wait([work], _POLL_SECONDS)
         watch()
-        kernel = kind.started
-        if not stops or kernel is None:
+        if not stops:
             continue
-        if kind.begun and not asked:
+        if kernel.begun and not asked:
             asked = time.monotonic()
             kernel.send(signal.SIGINT)
-        elif not kind.begun or len(stops) > 1 or time.monotonic() - asked > _PATIENCE_SECONDS:
+        elif not kernel.begun or len(stops) > 1 or time.monotonic() - asked > _PATIENCE_SECONDS:
             kernel.send(_KILL)
 
 
