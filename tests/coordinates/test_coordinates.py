@@ -6,24 +6,52 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from tests.references import as_float64, jacobian, projection_matrix
-from workbench.coordinates import KINDS, Coordinates, Full, LayerScaled, Subspace, projection
+from workbench.coordinates import (
+    KINDS,
+    Coordinates,
+    Dynamic,
+    Entries,
+    Full,
+    Gradual,
+    LayerScaled,
+    Masked,
+    MaskedLowRank,
+    Shared,
+    Subspace,
+    projection,
+)
 from workbench.errors import InputError
+from workbench.layout import Entry, Layout
 
 SIZES = [20, 4, 11, 1]
 D = sum(SIZES)
+SHAPES = [("weight", (4, 5)), ("bias", (4,)), ("weight", (1, 11)), ("bias", (1,))]
+LAYOUT = Layout(tuple(Entry(f"{i}.{r}", s, sum(SIZES[:i]), SIZES[i], r) for i, (r, s) in enumerate(SHAPES)))
+MASK = torch.tensor([i % 3 > 0 or i > 30 for i in range(D)])
+BIASES = torch.zeros(D).index_fill(0, torch.tensor([20, 21, 22, 23, 35]), 1).bool()
+OTHERS = {
+    "full": Full,
+    "masked": lambda theta_0: Masked(theta_0, MASK),
+    "gradual": lambda theta_0: Gradual(theta_0, 0.5, lambda scores, density, within: within, range(99)),
+    "dynamic": lambda theta_0: Dynamic(theta_0, MASK, LAYOUT, "gradient", range(9, 99)),
+    "entries": lambda theta_0: Entries(theta_0, BIASES),
+    "masked low rank": lambda theta_0: MaskedLowRank(theta_0, MASK, LAYOUT, 2, 0),
+    "shared": lambda theta_0: Shared(theta_0, torch.ones(D).bool(), 7, LAYOUT, 0),
+    "shared, unstable": lambda theta_0: Shared(theta_0, ~BIASES, 7, LAYOUT, 0, stable=False),
+}
 
 
 def build(name: str, dtype: torch.dtype = torch.float64) -> Coordinates:
     """Make a small map of every sort."""
     theta_0 = torch.randn(D, dtype=dtype, generator=torch.Generator().manual_seed(0))
-    if name == "full":
-        return Full(theta_0)
+    if name in OTHERS:
+        return OTHERS[name](theta_0)
     if name.startswith("scaled "):
         return LayerScaled.of_dimension(theta_0, SIZES, 9, 0, kind=name.removeprefix("scaled "))
     return Subspace(theta_0, projection(name, D, 5, 0, dtype=dtype))
 
 
-NAMES = ["full", *KINDS, *(f"scaled {kind}" for kind in KINDS)]
+NAMES = [*OTHERS, *KINDS, *(f"scaled {kind}" for kind in KINDS)]
 every_map = pytest.mark.parametrize("name", NAMES)
 
 

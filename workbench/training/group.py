@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,7 +18,7 @@ from workbench.recipes import Recipe
 from workbench.seeds import key
 
 _PLAIN_STATE = ("step", "active", "outcomes", "taken", "evaluations")
-_PLAIN = (bool, int, float, str)
+_PLAIN = (bool, int, float, str, range)
 _PARTS = ("buffers", "optimizer", "map")  # of a snapshot
 CHECK_EVERY_STEPS = 25  # how often losses are read for divergence: reading them waits for a GPU
 
@@ -87,17 +87,10 @@ class Group:
     """The state of runs that share one minibatch stream."""
 
     def __init__(
-        self,
-        objective: Any,
-        coordinates: Sequence[Any],
-        recipes: Sequence[Recipe],
-        seed: int,
-        splits: tuple[str, ...],
-        start: Sequence[Snapshot] = (),
+        self, objective: Any, coordinates: Sequence[Any], recipes: Sequence[Recipe], seed: int, splits: tuple[str, ...]
     ) -> None:
         self.objective, self.coordinates, self.recipes, self.splits = objective, coordinates, recipes, splits
-        self.recipe, self.seed = recipes[0], seed
-        self.first = self.step = start[0].step if start else 0
+        self.recipe, self.seed, self.first, self.step = recipes[0], seed, 0, 0
         self.dropout_key, self.data_key = (key(seed, name) % 2**62 for name in ("dropout", "augmentation"))
         for c in coordinates:
             c.load_state({})
@@ -114,11 +107,6 @@ class Group:
         self.evaluations: list[list[dict[str, Any]]] = [[] for _ in recipes]
         self.best: list[Snapshot | None] = [None] * len(recipes)
         self.kept: list[dict[int, Snapshot]] = [{} for _ in recipes]
-        for k, snapshot in enumerate(start):
-            rule = f"must hold phi of shape ({coordinates[k].d},) after at most n_steps={self.recipe.n_steps}"
-            fits = snapshot.phi.shape == self.phis[k].shape and self.first == snapshot.step <= self.recipe.n_steps
-            require(fits, "start", rule, (tuple(snapshot.phi.shape), snapshot.step))
-            self._restore(k, snapshot)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         groups = [{"params": [phi], "lr": r.lr} for phi, r in zip(self.phis, self.recipes, strict=True)]
@@ -127,6 +115,15 @@ class Group:
             return torch.optim.SGD(groups, momentum=self.recipe.momentum, weight_decay=decay, fused=True)
         kind = torch.optim.Adam if self.recipe.optimizer == "adam" else torch.optim.AdamW
         return kind(groups, weight_decay=decay, fused=True)
+
+    def begin(self, start: Sequence[Snapshot]) -> None:
+        """Go on from one snapshot a run, all of one step; from the maps' own starts if there are none."""
+        self.first = self.step = start[0].step if start else 0
+        for k, snapshot in enumerate(start):
+            rule = f"must hold phi of shape ({self.coordinates[k].d},) after at most n_steps={self.recipe.n_steps}"
+            fits = snapshot.phi.shape == self.phis[k].shape and self.first == snapshot.step <= self.recipe.n_steps
+            require(fits, "start", rule, (tuple(snapshot.phi.shape), snapshot.step))
+            self._restore(k, snapshot)
 
     def snapshot(self, k: int) -> Snapshot:
         """Return where run k stands, in memory of its own."""
@@ -140,9 +137,9 @@ class Group:
         self.states[k] = snapshot.buffers
         self.coordinates[k].load_state(snapshot.map)
 
-    def keep(self) -> None:
-        """Remember where every active run stands."""
-        for k in self.active:
+    def keep(self, steps: Collection[int]) -> None:
+        """Remember where every active run stands if the time has come."""
+        for k in self.active if self.step in steps else ():
             self.kept[k][self.step] = self.snapshot(k)
 
     def advance(self, index: Tensor | None) -> None:
@@ -231,10 +228,13 @@ class Group:
 
     def use_file(self, path: Path) -> None:
         """Name the file for the state, before the first step, and go on from what it holds."""
-        maps = [{n: v for n, v in vars(c).items() if n[0] != "_" and isinstance(v, _PLAIN)} for c in self.coordinates]
-        kinds, recipes = [type(c).__name__ for c in self.coordinates], [asdict(r) for r in self.recipes]
-        told = {"schema": 3, "kinds": kinds, "maps": maps, "recipes": recipes, "seed": self.seed, "first": self.first}
-        self.about = json.loads(json.dumps(told | {"splits": self.splits})) | {"places": self._places()}
+        plain = [
+            {n: repr(v) for n, v in vars(c).items() if n[0] != "_" and type(v) in _PLAIN} for c in self.coordinates
+        ]
+        maps = [[type(c).__name__, settings] for c, settings in zip(self.coordinates, plain, strict=True)]
+        told = {"schema": 3, "maps": maps, "recipes": [asdict(r) for r in self.recipes], "seed": self.seed}
+        told |= {"first": self.first, "splits": list(self.splits), "places": self._places()}
+        self.about = json.loads(json.dumps(told))
         self.path = path
         if path.exists():
             self._load()

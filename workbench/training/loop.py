@@ -62,40 +62,6 @@ def train_group(
     Raises:
         InputError: If arguments disagree with one another or with a checkpoint.
     """
-    _require_consistent(objective, coordinates, recipes, eval_splits, checkpoint_every_steps)
-    require(len(start) in {0, len(coordinates)}, "start", "must be one snapshot a coordinate map", len(start))
-    group = Group(objective, coordinates, recipes, seed, tuple(eval_splits), start)
-    if group.step in keep_steps:
-        group.keep()
-    if checkpoint is not None:
-        group.use_file(checkpoint)
-    started, recipe = time.process_time(), recipes[0]
-    with torch.random.fork_rng(devices=[objective.theta.device] if objective.device.type == "cuda" else []):
-        for index in objective.minibatches(seed, recipe.batch_size, group.step):
-            if group.step >= recipe.n_steps or not group.active:
-                break
-            group.advance(index)
-            if group.step in keep_steps:
-                group.keep()
-            if recipe.eval_every_steps and group.step % recipe.eval_every_steps == 0:
-                group.evaluate(watch)
-            if checkpoint is not None and group.step % checkpoint_every_steps == 0:
-                group.save()
-            if progress and group.step % CHECK_EVERY_STEPS == 0:
-                progress(group.step / recipe.n_steps)
-    histories = group.histories((time.process_time() - started) / len(coordinates))
-    objective.set_point(histories[-1].point(coordinates[-1]))
-    return histories
-
-
-def _require_consistent(
-    objective: Any,
-    coordinates: Sequence[Any],
-    recipes: Sequence[Recipe],
-    eval_splits: Sequence[str],
-    checkpoint_every_steps: int,
-) -> None:
-    """Refuse arguments that disagree with one another."""
     require(len(coordinates) == len(recipes) > 0, "recipes", "must be one a coordinate map", len(recipes))
     alike = all(replace(r, lr=recipes[0].lr) == recipes[0] for r in recipes)
     require(alike, "recipes", "must agree in all but lr within a group", recipes)
@@ -108,3 +74,25 @@ def _require_consistent(
         require(watched, "eval_splits", "must hold 'validation' for early stopping", tuple(eval_splits))
     rule = "must be a whole number, at least 1"
     require(is_count(checkpoint_every_steps, 1), "checkpoint_every_steps", rule, checkpoint_every_steps)
+    require(len(start) in {0, len(coordinates)}, "start", "must be one snapshot a coordinate map", len(start))
+    group = Group(objective, coordinates, recipes, seed, tuple(eval_splits))
+    group.begin(start)
+    group.keep(keep_steps)
+    if checkpoint is not None:
+        group.use_file(checkpoint)
+    started, recipe = time.process_time(), recipes[0]
+    with torch.random.fork_rng(devices=[objective.theta.device] if objective.device.type == "cuda" else []):
+        for index in objective.minibatches(seed, recipe.batch_size, group.step):
+            if group.step >= recipe.n_steps or not group.active:
+                break
+            group.advance(index)
+            group.keep(keep_steps)
+            if recipe.eval_every_steps and group.step % recipe.eval_every_steps == 0:
+                group.evaluate(watch)
+            if checkpoint is not None and group.step % checkpoint_every_steps == 0:
+                group.save()
+            if progress and group.step % CHECK_EVERY_STEPS == 0:
+                progress(group.step / recipe.n_steps)
+    histories = group.histories((time.process_time() - started) / len(coordinates))
+    objective.set_point(histories[-1].point(coordinates[-1]))
+    return histories
