@@ -114,7 +114,7 @@ def test_a_notebook_and_the_module_of_its_name(tmp_path):
 
 def test_what_is_not_a_notebook_is_named(tmp_path):
     (tmp_path / "study.ipynb").write_text("{}")
-    with pytest.raises(DataError, match=r"study\.ipynb is not a whole notebook .*; restore it"):
+    with pytest.raises(DataError, match=r"study\.ipynb must be a whole notebook, got .*; restore it"):
         source_digest(tmp_path / "study.ipynb")
 
 

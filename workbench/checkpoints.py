@@ -1,14 +1,13 @@
 """Named arrays and plain values in one file, written whole or not at all; nothing in it is executed by loading."""
 
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workbench.errors import DataError
+from workbench.errors import reading
 from workbench.files import atomic
 
 
@@ -36,10 +35,7 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     Raises:
         DataError: If the file is missing, truncated or not such a file.
     """
-    try:
+    with reading(f"{path} must be a checkpoint of arrays", "delete it"):
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        about = json.loads(str(arrays.pop("about")))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} must be a checkpoint of arrays, but cannot be read ({error}); delete it") from error
-    return arrays, about
+        return arrays, json.loads(str(arrays.pop("about")))

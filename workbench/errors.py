@@ -1,6 +1,8 @@
 """The errors a user can mend, each with its remedy, and the checks that raise them."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from numbers import Integral, Real
 
 
@@ -54,6 +56,31 @@ def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         InputError: If it is not among them.
     """
     require(value in choices, name, f"must be one of {', '.join(choices)}", value)
+
+
+@contextlib.contextmanager
+def reading(expectation: str, remedy: str = "", kind: type[Exception] = DataError) -> Iterator[None]:
+    """Turn whatever reading something from outside raises into one error that says what it must be.
+
+    Args:
+        expectation: File and rule: ``"run.json must be a JSON file"``.
+        remedy: What to do instead; may be empty.
+        kind: The error to raise.
+
+    Raises:
+        Exception: Of that kind, where the block raises any.
+
+    Example:
+        >>> with reading("the text must be a number", "write digits"):
+        ...     float("ten")
+        Traceback (most recent call last):
+        workbench.errors.DataError: the text must be a number, got ValueError: could not convert ...; write digits
+    """
+    try:
+        yield
+    except Exception as error:
+        message = f"{expectation}, got {type(error).__name__}: {error}"
+        raise kind(f"{message}; {remedy}" if remedy else message) from error
 
 
 def is_count(value: object, least: int = 0) -> bool:

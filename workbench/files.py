@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import DataError, ExecutorError, StorageError
+from workbench.errors import DataError, ExecutorError, StorageError, reading
 
 
 @contextlib.contextmanager
@@ -67,10 +67,8 @@ def require_writable(folder: Path) -> None:
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON file as data; raise DataError if it is missing or not whole."""
-    try:
+    with reading(f"{path} must be a JSON file that is whole"):
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} must be a JSON file that is whole, got {type(error).__name__}: {error}") from error
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
-from workbench.errors import InputError, is_number
+from workbench.errors import InputError, is_number, reading
 from workbench.values import readings
 
 _SCALARS: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
@@ -123,12 +123,10 @@ def read_schema(notebook: Path) -> Schema:
             "tag the cell of annotated assignments (in JupyterLab: property inspector, cell tags)"
         )
     where = f"parameters cell of {notebook.name}"
-    try:
+    with reading(f"{where} must be plain Python", kind=InputError):
         statements = ast.parse(sources[0]).body
         tokens = tokenize.generate_tokens(io.StringIO(sources[0]).readline)
         comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
-    except (SyntaxError, ValueError, tokenize.TokenError, RecursionError, MemoryError) as error:
-        raise InputError(f"{where} must be plain Python, got {error}") from error
     # Imports of what annotations need let the cell run by itself.
     imports = [n for n in statements if isinstance(n, ast.ImportFrom) and n.module in {"typing", "annotated_types"}]
     parameters = [_parameter(node, comments, where) for node in statements if node not in imports]
@@ -141,13 +139,11 @@ def read_schema(notebook: Path) -> Schema:
 
 def read_cells(notebook: Path) -> list[dict[str, Any]]:
     """Read the cells of an ``.ipynb`` file as data, their sources joined; raise InputError if it is none."""
-    try:
+    with reading(f"{notebook} must be a notebook (.ipynb)", kind=InputError):
         # Not nbformat: importing it costs as long as the whole command line may take.
         cells = [dict(cell) for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]]
         needed = [{"source": "".join(c.get("source", "")), "metadata": dict(c.get("metadata", {}))} for c in cells]
         return [cell | checked for cell, checked in zip(cells, needed, strict=True)]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{notebook} must be a notebook (.ipynb), got {type(error).__name__}: {error}") from error
 
 
 def _parameter(node: ast.stmt, comments: dict[int, str], where: str) -> Parameter:

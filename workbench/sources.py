@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from workbench import _HOMES
-from workbench.errors import DataError
+from workbench.errors import reading
 
 _parsing = threading.Lock()  # CPython 3.11 raises SystemError when two threads parse at once
 
@@ -93,11 +93,9 @@ def _read_once(path: Path, _modified: int, _size: int) -> tuple[str, tuple[str, 
     content = path.read_bytes()
     if path.suffix != ".ipynb":
         return hashlib.sha256(content).hexdigest(), tuple(_names(content))
-    try:
+    with reading(f"{path} must be a whole notebook", "restore it"):
         cells = [cell for cell in json.loads(content)["cells"] if cell["cell_type"] == "code"]
         sources = ["".join(cell["source"]) for cell in cells]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is not a whole notebook ({type(error).__name__}: {error}); restore it") from error
     # IPython's own lines would keep the rest from being parsed.
     plain = [re.sub(r"(?m)^\s*[%!].*", "", source) for source in sources]
     names = tuple(name for source in plain for name in _names(source))

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from workbench.errors import InputError
+from workbench.errors import InputError, reading
 
 
 class _Loader(yaml.SafeLoader):
@@ -49,11 +49,9 @@ def readings(text: str) -> Iterator[Any]:
 
 def read_file(path: Path) -> dict[str, Any]:
     """Read a YAML or JSON (``.json``) file that maps names to values; raise InputError if it is none."""
-    try:
+    with reading(f"{path} must be a readable YAML or JSON file", kind=InputError):
         text = path.read_text(encoding="utf-8")
         data = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path} must be a readable YAML or JSON file, got {error}") from error
     if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
         raise InputError(f"{path} must map names to values, got {type(data).__name__}; write lines such as 'seed: 0'")
     return data

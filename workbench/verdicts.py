@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import records
-from workbench.errors import DataError, require_choice
+from workbench.errors import reading, require_choice
 
 # Okabe and Ito's blue and vermilion, told apart in every common colour blindness, that one darkened until white can be
 # read on it; the word stands there anyway.
@@ -131,18 +131,13 @@ def n_to_decide(
 
 def read_report(path: str | Path) -> Report:
     """Read the findings of a run from its ``results.json``; raise DataError if this version cannot."""
-    try:
+    with reading(f"{path} must hold results of schema {records.SCHEMA}", "run the study again"):
         data = json.loads(Path(path).read_text(encoding="utf-8"))
         require_choice("schema", str(data["schema"]), (str(records.SCHEMA),))
         report: Report = _reader().validate_python(data)
         for finding in report.findings:
             require_choice("verdict", finding.verdict, VERDICTS)
         return report
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"{path} must hold results of schema {records.SCHEMA}, got {type(error).__name__}: {error}; "
-            "run the study again"
-        ) from error
 
 
 @functools.cache

@@ -6,8 +6,6 @@ import http.client
 import os
 import tarfile
 import urllib.request
-import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -16,10 +14,8 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress
 
 from workbench.datasets.sources import PLACES, Part, Source
-from workbench.errors import DataError
+from workbench.errors import DataError, reading
 from workbench.files import atomic
-
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 
 
 def contents(name: str) -> dict[str, np.ndarray]:
@@ -53,12 +49,9 @@ def _in_data_folder(name: str) -> list[tuple[Source, Path]]:
 
 def read(source: Source, path: Path, remedy: str) -> dict[str, np.ndarray]:
     """Return the parts of a file as flat uint8 arrays, or raise a DataError that ends with the remedy."""
-    try:
+    names = " and ".join(part.name for part in source.parts)
+    with reading(f"{path} must hold {names}, not truncated or damaged", remedy):
         found = _unpack(source, path)
-    except _UNREADABLE as error:
-        parts = " and ".join(part.name for part in source.parts)
-        reason = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} must hold {parts}, but is truncated or damaged ({reason}); {remedy}") from error
     for part in source.parts:
         got = Part(part.name, found[part.name].nbytes, hashlib.sha256(found[part.name].data).hexdigest())
         if got != part:
