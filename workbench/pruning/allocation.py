@@ -78,9 +78,8 @@ def select(
         least = _shares(kept, sizes * (erk if scope == "erk" else 1.0), least, most)
     mask, rng = ~prunable, generator(seed, "ties")
     for entry, n in zip(layers, least, strict=True):
-        _keep(int(n), _cut(mask, entry), _cut(scores, entry), _cut(candidates, entry), rng)
-    _keep(kept - int(least.sum()), mask, scores, candidates & ~mask, rng)  # none are left but in scope "global"
-    return mask
+        keep_best(int(n), _cut(mask, entry), _cut(scores, entry), _cut(candidates, entry), rng)
+    return keep_best(kept - int(least.sum()), mask, scores, candidates & ~mask, rng)  # 0 but in scope "global"
 
 
 def kept_count(density: float, n: int) -> int:
@@ -150,13 +149,15 @@ def _shares(total: int, wishes: np.ndarray, least: np.ndarray, most: np.ndarray)
     return counts
 
 
-def _keep(k: int, mask: Tensor, scores: Tensor, where: Tensor, rng: np.random.Generator) -> None:
-    """Set the mask where the k largest of some scores are; equal ones at the edge are drawn."""
+def keep_best(k: int, mask: Tensor, scores: Tensor, where: Tensor | None, rng: np.random.Generator) -> Tensor:
+    """Set the mask where the k largest of some scores are; equal ones at the edge are drawn. Return the mask."""
     if not k:
-        return
+        return mask
     edge, n_equal = kth_largest(scores, k, where)
-    mask |= (scores > edge) & where
-    equal = ((scores == edge) & where).nonzero().flatten()
-    if n_equal < len(equal):
-        equal = equal[torch.from_numpy(rng.permutation(len(equal))[:n_equal]).to(mask.device)]
-    mask[equal] = True
+    above, equal = scores > edge, scores == edge
+    if where is not None:
+        above, equal = above.logical_and_(where), equal.logical_and_(where)
+    drawn = equal.nonzero().flatten()
+    if n_equal < len(drawn):
+        drawn = drawn[torch.from_numpy(rng.permutation(len(drawn))[:n_equal]).to(mask.device)]
+    return mask.logical_or_(above).index_fill_(0, drawn, True)

@@ -37,41 +37,37 @@ def kth_largest(scores: Tensor, k: int, where: Tensor | None = None) -> tuple[Te
     """
     size = len(scores) if where is None else int(where.sum())
     require(is_count(k, 1) and k <= size, "k", f"must be in 1..{size}", k)
-    floats, whole, shift = _types(scores)
+    shift = 64 if scores.dtype == torch.float64 else 32  # bits from here up are known: none yet
     prefix, base = None, -(1 << 15)
     while size > _FEW and shift:
         counts, shift = torch.zeros(1 << 16, dtype=torch.int64, device=scores.device), shift - 16
-        for key in _keys(scores, where, prefix, shift + 16):
-            counts += torch.bincount((key >> shift) - base, minlength=1 << 16)
+        for chunk in _agreeing(scores, where, prefix, shift + 16):
+            counts += torch.bincount((_key(chunk) >> shift) - base, minlength=1 << 16)
         at_least = counts.flip(0).cumsum(0)
         digit = 0xFFFF - int(torch.searchsorted(at_least, k))
         size = int(counts[digit])
         k -= int(at_least[0xFFFF - digit]) - size
         prefix, base = base + digit, base + digit << 16
-    edge = prefix
-    if shift:
-        keys = np.concatenate([key.cpu().numpy() for key in _keys(scores, where, prefix, shift)])
-        edge = np.partition(keys, size - k)[size - k]
-        k -= int((keys > edge).sum())
-    return _flip(torch.tensor(edge, dtype=whole, device=scores.device)).view(floats).to(scores.dtype), k
+    left = (chunk for chunk in _agreeing(scores, where, prefix, shift) if len(chunk))
+    if not shift:
+        return next(left)[0].to(scores.dtype), k  # they are all equal
+    values = np.concatenate([chunk.cpu().numpy() for chunk in left])
+    values.partition(size - k)
+    edge = values[size - k]
+    return torch.tensor(edge).to(scores), k - int((values > edge).sum())
 
 
-def _types(scores: Tensor) -> tuple[torch.dtype, torch.dtype, int]:
-    """Return the floating type that holds the scores exactly, its integer and their bits."""
-    return (torch.float64, torch.int64, 64) if scores.dtype == torch.float64 else (torch.float32, torch.int32, 32)
-
-
-def _keys(scores: Tensor, where: Tensor | None, prefix: int | None, shift: int) -> Iterator[Tensor]:
-    """Yield integers that order as the scores do, chunk by chunk: those whose bits from ``shift`` up are the prefix."""
-    floats, whole, _ = _types(scores)
+def _agreeing(scores: Tensor, where: Tensor | None, prefix: int | None, shift: int) -> Iterator[Tensor]:
+    """Yield, chunk by chunk, the scores whose key from bit ``shift`` up is the prefix; all of them for None."""
     for at in range(0, len(scores), _CHUNK):
         chunk = scores[at : at + _CHUNK]
         chunk = chunk if where is None else chunk.masked_select(where[at : at + _CHUNK])
-        key = _flip((chunk.to(floats) + 0.0).view(whole))  # + 0.0 makes -0.0 the 0.0 that it equals
-        yield key if prefix is None else key[key >> shift == prefix]
+        chunk = chunk if chunk.dtype == torch.float64 else chunk.float()
+        yield chunk if prefix is None else chunk[_key(chunk) >> shift == prefix]
 
 
-def _flip(bits: Tensor) -> Tensor:
-    """Turn a float's bits into an integer of the same order, and back: of negatives all but the sign are inverted."""
+def _key(floats: Tensor) -> Tensor:
+    """Return integers of the same order: a float's bits, of negatives all but the sign inverted."""
+    bits = (floats + 0.0).view(torch.int64 if floats.dtype == torch.float64 else torch.int32)  # + 0.0: -0.0 is 0.0
     last = torch.iinfo(bits.dtype)
     return bits ^ ((bits >> (last.bits - 1)) & last.max)
