@@ -12,6 +12,8 @@ from workbench.examples import Tensors
 from workbench.objective import Supervised
 from workbench.seeds import generator
 
+_AT_ONCE = 1 << 24  # entries of the examples' gradients held together
+
 
 def some(objective: Supervised, n_examples: int | None, seed: int = 0) -> Supervised:
     """Return an objective whose training split is a random part of the given one's; they share the network.
@@ -48,7 +50,7 @@ def mean_over_examples(objective: Supervised, theta: Tensor, value: Callable[[Te
             return objective._losses(torch.func.functional_call(objective.model, state, (x[None],)), y[None]).sum()
 
         each = torch.func.vmap(lambda x, y: value(torch.func.grad(loss)(theta, x, y)))
-        for x, y in examples.chunks(max(1, 2**24 // objective.D)):  # 64 MB of gradients at a time
+        for x, y in examples.chunks(max(1, _AT_ONCE // objective.D)):
             total += each(x, y).sum(0) / len(examples)
     return total
 

@@ -62,10 +62,11 @@ def synflow_mask(
     """
     require(is_count(n_rounds, 1), "n_rounds", "must be a positive integer", n_rounds)
     require(prunable.shape == (objective.D,), "prunable", f"must have shape ({objective.D},)", tuple(prunable.shape))
-    twin, x = _positive(objective, theta)
     rng, alive, mask = generator(seed, "ties"), prunable.nonzero().flatten(), ~prunable
-    counts = [kept_count(density ** (i / n_rounds), len(alive)) for i in range(1, n_rounds)]
-    for n in [*counts, kept_count(density, len(alive))]:  # work shrinks with what is left
+    last, total = kept_count(density, len(alive)), len(alive)
+    twin, x = _positive(objective, theta)
+    for i in range(1, n_rounds + 1):  # work shrinks with what is left
+        n = kept_count(density ** (i / n_rounds), total) if i < n_rounds else last
         scores = _gradient(twin, x).index_select(0, alive) * twin.theta.index_select(0, alive)
         flow = float(scores.sum())
         require(math.isfinite(flow), "theta", "must have a flow that float64 can hold", flow, _REMEDY)
