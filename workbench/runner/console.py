@@ -13,7 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from workbench import records
 from workbench.files import atomic, plain
+from workbench.runner import studies
 
 FAILED, REFUSED, SOME_FAILED, STORAGE, INTERRUPTED = 1, 2, 3, 4, 128
 
@@ -30,29 +32,25 @@ app = typer.Typer(
 
 def complete_study(incomplete: str) -> list[str]:
     """Return the studies whose name begins so, and notebooks whose path does; a shell gets no errors."""
-    found: list[str] = []
     with contextlib.suppress(Exception):
-        from workbench.runner.studies import studies
-
-        for path in studies():
-            spellings = (path.stem.replace("_", "-"), path.stem, f"{path.parent.name}/{path.stem}")
-            found += [text for text in spellings if text.startswith(incomplete)][:1]
-        beside = sorted(map(str, Path(f"{incomplete}*").parent.glob("*.ipynb")))
-        found += [path for path in beside if path.startswith(incomplete)]
-    return found
+        names = [(p.stem.replace("_", "-"), p.stem, f"{p.parent.name}/{p.stem}") for p in studies.studies()]
+        beside = [(str(path),) for path in sorted(Path(f"{incomplete}*").parent.glob("*.ipynb"))]
+        return _begun([*names, *beside], incomplete)
+    return []
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:
     """Return the ids, newest first, of runs that begin so, or ``study/run``; a shell gets no errors."""
-    found: list[str] = []
     with contextlib.suppress(Exception):
-        from workbench.records import all_runs
+        found = sorted(records.all_runs(context.params.get("out") or Path("runs")), key=lambda path: path.name)
+        return _begun([(path.name, f"{path.parent.name}/{path.name}") for path in reversed(found)], incomplete)
+    return []
 
-        folders = sorted(all_runs(context.params.get("out") or Path("runs")), key=lambda path: path.name, reverse=True)
-        for folder in folders:
-            spellings = (folder.name, f"{folder.parent.name}/{folder.name}")
-            found += [text for text in spellings if text.startswith(incomplete)][:1]
-    return found
+
+def _begun(spellings: Iterable[Sequence[str]], incomplete: str) -> list[str]:
+    """Return of each thing the first spelling that begins as typed."""
+    fitting = ([text for text in each if text.startswith(incomplete)] for each in spellings)
+    return [texts[0] for texts in fitting if texts]
 
 
 _RUN_HELP = "A run's id or the beginning of one, its folder, or a study: its newest run."

@@ -19,10 +19,6 @@ _TEMPLATES = Environment(
     loader=PackageLoader("workbench.runner"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
 _TEMPLATES.globals["colours"] = COLOURS
-_POLICY = (
-    "default-src 'none'; script-src {}; style-src 'unsafe-inline'; img-src data:; font-src data:; base-uri 'none'; "
-    "form-action 'none'"
-)
 _TAGS = (
     "a abbr b blockquote br caption center code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 "
     "h5 h6 hr i img ins kbd li mark ol p pre q s samp small span strong sub summary sup table tbody td tfoot th thead "
@@ -34,8 +30,7 @@ _PROPERTIES = "background border border-radius border-top margin opacity padding
 
 def render(template: str, nonce: str = "", **values: Any) -> Markup:
     """Return a filled template; in a whole page scripts that carry the nonce run, and nothing else does."""
-    policy = Markup(_POLICY.format(f"'nonce-{nonce}'" if nonce else "'none'"))
-    return Markup(_TEMPLATES.get_template(f"{template}.html").render(policy=policy, nonce=nonce, **values))
+    return Markup(_TEMPLATES.get_template(f"{template}.html").render(nonce=nonce, **values))
 
 
 def clean(text: str) -> str:

@@ -62,7 +62,6 @@ def write_page(
     text = render(
         "run",
         nonce=nonce if figures else "",
-        title=f"{record['study']} {record['run']}",
         style=Markup(f"{colours[0]}@media screen and (prefers-color-scheme:dark){{{colours[1]}}}"),
         home=home,
         record=record,

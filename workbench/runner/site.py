@@ -79,9 +79,9 @@ def build_site(out: Path, site: Path, warn: Callable[[str], None]) -> Path:
     values: dict[str, Any] = {"claims": claims, "runs": found, "cards": cards, "known": known}
     with warnings.catch_warnings(action="ignore"):  # files that cannot be read have been named
         write_csv(site / "runs.csv", runs(out))
-    write_text(site / "replication.html", render("replication", title="Replication table", **values))
+    write_text(site / "replication.html", render("replication", **values))
     index = site / "index.html"
-    write_text(index, render("landing", title="Workbench", **values))
+    write_text(index, render("landing", **values))
     return index
 
 

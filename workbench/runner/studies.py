@@ -118,7 +118,7 @@ def claims(notebook: Path) -> list[Claim]:
 
 def _texts(notebook: Path, kind: str) -> list[str]:
     """Return the sources of a notebook's cells of a kind."""
-    return ["".join(cell.get("source", "")) for cell in read_cells(notebook) if cell.get("cell_type") == kind]
+    return [cell["source"] for cell in read_cells(notebook) if cell.get("cell_type") == kind]
 
 
 def _nodes(text: str) -> list[ast.AST]:

@@ -192,16 +192,15 @@ def _move(places: Mapping[Path, Path]) -> None:
     """Rename files and folders, all or none."""
     if hasattr(os, "sync"):
         os.sync()  # once, where a flush of each of 10,000 files would take a minute
-    done: list[Path] = []
-    for source, target in places.items():
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(target)
-        except OSError as error:
-            for moved in done:
-                places[moved].replace(moved)
-            raise StorageError(unwritten(target, error)) from error
-        done.append(source)
+    with contextlib.ExitStack() as back:
+        for source, target in places.items():
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source.replace(target)
+            except OSError as error:
+                raise StorageError(unwritten(target, error)) from error
+            back.callback(target.replace, source)
+        back.pop_all()
 
 
 def _is_same(path: Path, other: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import track
 
 from workbench.files import write_json
 from workbench.runner.checks import check_executor, check_reachable, check_writable, temporary_folder
@@ -66,20 +66,16 @@ class Work:
             check_reachable(*self._scheduler)
         write_manifest(self.manifest, self.out)
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
         points = {point["index"]: point for point in self.missing}
-        with (
-            temporary_folder() as folder,
-            Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
-        ):
-            task = bar.add_task(self.grid.notebook.stem, total=len(points))
+        bar: dict[str, Any] = {"console": console, "transient": True, "disable": not console.is_terminal}
+        with temporary_folder() as folder:
             commands = {index: self._command(point, folder) for index, point in points.items()}
             children = Children(commands, self.at_once, for_child(self.manifest["id"]), stops)
-            for n, (index, code, said, err) in enumerate(children.ended(), 1):
+            ended = track(children.ended(), self.grid.notebook.stem, len(points), **bar)
+            for n, (index, code, said, err) in enumerate(ended, 1):
                 self._end(points[index], code, said, err)
                 write_manifest(self.manifest, self.out)
                 console.print(f"{n}/{len(points)}  {_line(points[index])}")
-                bar.advance(task)
 
     def _command(self, point: Mapping[str, Any], folder: Path) -> list[str]:
         """Return the command line of a run."""
