@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.tables import D, answered, baseline, noisy, power_law, table
-from workbench.dimension import Runs, both_thresholds, intrinsic_dim
+from workbench.dimension import Runs, intrinsic_dim
 from workbench.errors import InputError
 from workbench.seeds import generator
 
@@ -21,13 +21,6 @@ def test_a_noiseless_power_law_is_recovered(offsets):
     estimate = intrinsic_dim(runs, baseline())
     assert estimate.method == "line"
     assert estimate.value == pytest.approx(560, rel=1e-6)
-
-
-def test_both_thresholds_come_from_the_same_runs():
-    local, absolute = both_thresholds(table([200, 400, 800, 1600], power_law([200, 400, 800, 1600])), baseline())
-    assert local.value == pytest.approx(560, rel=1e-6)
-    assert absolute.value == pytest.approx(560 * 1.2 ** (1 / 0.55), rel=1e-6)
-    assert (local.fraction, absolute.fraction, absolute.threshold) == (0.9, None, 0.9)
 
 
 def test_a_step_lies_between_the_last_failing_and_the_first_passing_d():

@@ -193,7 +193,7 @@ def test_a_folder_that_cannot_be_locked_is_taken_at_its_word(tmp_path, monkeypat
 
 def test_runs_are_found_by_what_a_person_writes(tmp_path, monkeypatch):
     stamps = iter(["20260101T000000Z", "20260102T000000Z", "20260102T000000Z"])
-    monkeypatch.setattr(records, "_utc", lambda form: next(stamps) if form.endswith("Z") else "2026-01-01")
+    monkeypatch.setattr(records, "utc", lambda form: next(stamps) if form.endswith("Z") else "2026-01-01")
     first, second, other = (Run.start(tmp_path, name, {}) for name in ("a_study", "a_study", "other"))
     for text, run in {
         "a-study": second,

@@ -17,7 +17,6 @@ _HOMES = {
     "Subspace": "coordinates",
     "Supervised": "objective",
     "Sweep": "sweeps",
-    "both_thresholds": "dimension",
     "intrinsic_dim": "dimension",
     "lenet": "models",
     "load": "datasets",

@@ -17,6 +17,7 @@ from typing import Any
 from workbench.errors import DataError, InputError, StorageError, require
 from workbench.files import read_json, unwritten, write_json
 
+MOMENT = "%Y-%m-%dT%H:%M:%S+00:00"  # how records write a time
 SCHEMA = 1  # of run.json and results.json; a reader refuses what is newer
 _TAKEN = ("trials", "site")  # beside the studies' folders
 STATUSES = ("running", "done", "failed", "refused", "interrupted")
@@ -125,7 +126,7 @@ class Run:
     def _begin(self) -> None:
         """Write the record of a run that is owned; the clock starts."""
         self._started = time.monotonic()
-        self.record |= {"started": _utc("%Y-%m-%dT%H:%M:%S+00:00"), "pid": os.getpid(), "host": platform.node()}
+        self.record |= {"started": utc(MOMENT), "pid": os.getpid(), "host": platform.node()}
         self.record |= environment()
         write_json(self.folder / "run.json", self.record)
 
@@ -171,6 +172,15 @@ def project_folder() -> Path:
     return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").is_file()), here)
 
 
+def study_folder(out: Path, study: str) -> Path:
+    """Return the folder of a study's runs, or raise InputError where its name is that of no study."""
+    named = study == Path(study).name and not study.startswith(".") and study != ""
+    require(named, "study", "must be a name, not a path, that begins without a dot", study, "take the notebook's")
+    rule = f"must not be one of {', '.join(_TAKEN)}, folders of their own"
+    require(study not in _TAKEN, "study", rule, study, "rename")
+    return out / study
+
+
 def environment() -> dict[str, Any]:
     """Describe what the numbers may depend on: versions, commit, platform, processors, threads, command line."""
     commit, dirty = _commit()
@@ -201,23 +211,18 @@ def _problem(record: Any, folder: Path) -> str:
     return "" if named == folder.parts[-2:] else f"the record of {'/'.join(named)}: put it into that folder"
 
 
-def _utc(form: str) -> str:
+def utc(form: str) -> str:
     """Return the time in UTC."""
     return time.strftime(form, time.gmtime())
 
 
 def _new_folder(out: Path, study: str) -> Path:
     """Make a folder named by the UTC time, parts of a second in hexadecimal: names sort by time."""
-    plain_name = study and study == Path(study).name and not study.startswith(".")
-    require(bool(plain_name), "study", "must be a name, not a path, that begins without a dot", study)
-    require(
-        study not in _TAKEN, "study", f"must not be one of {', '.join(_TAKEN)}, folders of their own", study, "rename"
-    )
-    place = out.absolute() / study
+    place = study_folder(out.absolute(), study)
     try:
         place.mkdir(parents=True, exist_ok=True)
         while True:
-            folder = place / f"{_utc('%Y%m%dT%H%M%SZ')}-{time.time_ns() % 10**9 >> 6:06x}"
+            folder = place / f"{utc('%Y%m%dT%H%M%SZ')}-{time.time_ns() % 10**9 >> 6:06x}"
             with suppress(FileExistsError):  # two runs of one moment never share a folder
                 folder.mkdir()
                 return folder

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.dimension import Runs, both_thresholds
+from workbench.dimension import Runs
 from workbench.exercises import WrongAnswer
 
 NOTEBOOK = Path(exercises.__file__).with_name("intrinsic_dimension.ipynb")
@@ -21,7 +21,7 @@ def made(scores=(0.5, 0.85, 0.95, 0.87, 0.92, 0.88, 0.9), dims=(50, 100, 200, 90
     runs = Runs(np.array(dims), np.array([0, 0, 0, 1, 1, 2, 2][: len(dims)]), np.array(scores))
     baseline = Runs(np.full(3, 5000), np.arange(3), np.array([0.97, 0.98, 0.99]))
     return measure.Measured(
-        measure.Arm("mlp-200", "hashed"), 5000, runs, baseline, *both_thresholds(runs, baseline), (1, 1), 0
+        measure.Arm("mlp-200", "hashed"), 5000, runs, baseline, *measure.both_thresholds(runs, baseline), (1, 1), 0
     )
 
 

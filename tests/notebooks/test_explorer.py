@@ -11,7 +11,7 @@ import replicate
 from curves import TRACES_PER_CURVE, accuracy_versus_dimension, curves_at
 from explorer import ALL, STOPS, OwnRun, choices, draw_runs, draw_training, explore_runs, live_run
 
-from workbench.dimension import Runs, both_thresholds
+from workbench.dimension import Runs
 from workbench.sweeps import Sweep
 from workbench.widgets import Live, Stopped, is_live
 
@@ -35,7 +35,7 @@ def measured(settings):
         dims, seeds = np.repeat([5, 10, 20, 50, 100, 200], 3), np.tile([0, 1, 2], 6)
         scores = 0.95 - 0.85 * np.exp(-dims / (30 + 10 * i)) + 0.005 * np.tile([-1, 0, 1], 6)
         runs, baseline = Runs(dims, seeds, scores), Runs(np.full(3, 1000), np.arange(3), np.array([0.94, 0.95, 0.96]))
-        estimates = both_thresholds(runs, baseline)
+        estimates = measure.both_thresholds(runs, baseline)
         found.append(measure.Measured(arm, 1000, runs, baseline, *estimates, (1.0, (1.0, 3.0, 1 / 3)[i]), 0.0))
     return found
 

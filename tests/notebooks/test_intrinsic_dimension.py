@@ -16,8 +16,9 @@ import replicate
 import torch
 import toy
 
+from tests.tables import baseline, power_law, table
 from workbench.datasets import Dataset, Split, published
-from workbench.dimension import Runs, both_thresholds
+from workbench.dimension import Runs
 from workbench.errors import InputError
 from workbench.sweeps import Sweep
 from workbench.training import train_group
@@ -80,6 +81,15 @@ def test_projection_families_agree_within_their_intervals(tmp_path):
         assert m.local.value < m.D / 5
         assert m.local.threshold == pytest.approx(0.9 * m.baseline.scores.mean())
         assert m.absolute.threshold == 0.9
+
+
+def test_both_thresholds_come_from_the_same_runs():
+    local, absolute = measure.both_thresholds(
+        table([200, 400, 800, 1600], power_law([200, 400, 800, 1600])), baseline()
+    )
+    assert local.value == pytest.approx(560, rel=1e-6)
+    assert absolute.value == pytest.approx(560 * 1.2 ** (1 / 0.55), rel=1e-6)
+    assert (local.fraction, absolute.fraction, absolute.threshold) == (0.9, None, 0.9)
 
 
 def test_a_group_of_subspaces_equals_single_trials():
@@ -215,7 +225,9 @@ def judged(toy_found, d_of_width, pole, sd=0.001, **options):
         D = settings.n_parameters(arm.network)
         runs = Runs(dims, seeds, 0.9 * 0.98 + 0.05 * np.log2(dims / truth) + noise)
         baseline = Runs(np.full(3, D), np.arange(3), 0.98 + sd * np.array([-1.0, 0, 1]))
-        measured[arm] = measure.Measured(arm, D, runs, baseline, *both_thresholds(runs, baseline), (1.0, 1.0), 0.0)
+        measured[arm] = measure.Measured(
+            arm, D, runs, baseline, *measure.both_thresholds(runs, baseline), (1.0, 1.0), 0.0
+        )
     kept = Kept()
     study.judge(kept, settings, toy_found, measured, study.smallest_solved([2, 16, 20], pole, 4))
     return kept.said

@@ -4,7 +4,7 @@ The intrinsic dimension is the d at which the expected score reaches a threshold
 tested d that passes" answers with the next grid point above, which is too large by about half a grid step.
 """
 
-from workbench.dimension.estimate import both_thresholds, intrinsic_dim, target_score
+from workbench.dimension.estimate import intrinsic_dim, target_score
 from workbench.dimension.tables import Estimate, Runs
 
-__all__ = ["Estimate", "Runs", "both_thresholds", "intrinsic_dim", "target_score"]
+__all__ = ["Estimate", "Runs", "intrinsic_dim", "target_score"]

@@ -111,13 +111,6 @@ def intrinsic_dim(
     )
 
 
-def both_thresholds(
-    runs: Runs, baseline: Runs, fraction: float = 0.9, absolute: float = 0.9
-) -> tuple[Estimate, Estimate]:
-    """Return the estimates at the local and at the absolute threshold; they differ by up to 40 %, so print both."""
-    return intrinsic_dim(runs, baseline, fraction), intrinsic_dim(runs, baseline, fraction, absolute)
-
-
 @dataclass(frozen=True)
 class _Curve:
     """The level near the crossing and what moves it: minus the log of the error of a line, else the score itself."""

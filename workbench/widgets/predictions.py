@@ -2,19 +2,17 @@
 
 import math
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any, Literal
 
 import ipywidgets
 from pydantic import FiniteFloat, TypeAdapter
 
-from workbench.errors import DataError, require
+from workbench.errors import DataError
 from workbench.files import read_json, write_json
-from workbench.records import project_folder
+from workbench.records import MOMENT, project_folder, study_folder, utc
 from workbench.schema import Parameter
 from workbench.verdicts import format_measurement
 from workbench.widgets.controls import control, is_live, refusal
@@ -63,9 +61,7 @@ class Prediction:
     def __init__(
         self, study: str, question: str, *, unit: str = "", choices: Sequence[str] = (), live: bool | None = None
     ) -> None:
-        plain_name = study and study == Path(study).name and not study.startswith(".")
-        require(bool(plain_name), "study", "must be a name, not a path", study, "take the notebook's")
-        self.path = project_folder() / "runs" / study / "predictions.json"
+        self.path = study_folder(project_folder() / "runs", study) / "predictions.json"
         self.question, self.unit, self.live = question, unit, is_live() if live is None else live
         if self.live:
             kept, problem = self._answers()
@@ -127,8 +123,7 @@ class Prediction:
         with _writing:
             notes, problem = self._read()
             shown = any(note.question == self.question and note.value is None for note in notes)
-            now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-            notes.append(_Note(self.question, value, value is not None and not shown, now))
+            notes.append(_Note(self.question, value, value is not None and not shown, utc(MOMENT)))
             try:
                 if problem:
                     self.path.replace(self.path.with_suffix(".unreadable.json"))
