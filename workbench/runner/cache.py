@@ -1,6 +1,5 @@
 """What the folder of runs holds that could go: trials, broken-off runs, what killed writers left."""
 
-import contextlib
 import re
 import shutil
 import time
@@ -11,6 +10,7 @@ from typing import Any
 
 from workbench.errors import DataError, InputError, require
 from workbench.records import Run, all_runs
+from workbench.runner.launch import readable
 from workbench.runner.transfer import run_trials
 from workbench.sweeps import read_trial
 
@@ -46,7 +46,7 @@ class Row:
 
 def cache_rows(out: Path) -> list[Row]:
     """Return what the folder of runs holds: a row for each trial function, and what failed, broke off or was left."""
-    runs = _runs(out)
+    runs = list(readable(all_runs(out)))
     used = {key for run in runs for key in run_trials(run.folder)}
     functions: dict[str, Row] = {}
     others = {name: Row(name, what) for name, what in _OTHERS.items()}
@@ -86,7 +86,7 @@ def choose(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
 def remove(rows: Sequence[Row], out: Path) -> int:
     """Remove what these rows hold, or raise InputError; return how many files and folders went."""
     # A run that lives may be about to use them.
-    living = [run.folder.name for run in _runs(out) if run.status == "running"]
+    living = [run.folder.name for run in readable(all_runs(out)) if run.status == "running"]
     if living and any(row.name not in {"interrupted", "leftovers"} for row in rows):
         raise InputError(f"trials must not be removed while {', '.join(living)} runs; wait until it ends")
     paths = {path: row.name for row in rows for path in row.paths}
@@ -104,15 +104,6 @@ def _remove(path: Path, is_run: bool) -> bool:
         path.unlink(missing_ok=True)
     run.release()
     return True
-
-
-def _runs(out: Path) -> list[Run]:
-    """Return the runs whose records can be read."""
-    found = []
-    for folder in all_runs(out):
-        with contextlib.suppress(DataError):
-            found.append(Run.read(folder))
-    return found
 
 
 def _left(out: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,16 @@ def run_key(notebook: Path, values: dict[str, Any]) -> str:
 def earlier_runs(out: Path, study: str) -> dict[str, list[Run]]:
     """Return the readable runs of a study by their key, the oldest first."""
     found: dict[str, list[Run]] = {}
-    for path in sorted((out.absolute() / study).glob("[!.]*/run.json")):
-        with contextlib.suppress(DataError):
-            run = Run.read(path.parent)
-            found.setdefault(str(run.record.get("key")), []).append(run)
+    for run in readable(path.parent for path in sorted((out.absolute() / study).glob("[!.]*/run.json"))):
+        found.setdefault(str(run.record.get("key")), []).append(run)
     return found
+
+
+def readable(folders: Iterable[Path]) -> Iterator[Run]:
+    """Yield the runs of these folders whose records can be read."""
+    for folder in folders:
+        with contextlib.suppress(DataError):
+            yield Run.read(folder)
 
 
 def is_done(run: Run) -> bool:

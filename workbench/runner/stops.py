@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -62,14 +62,19 @@ def follow_parent() -> str:
     """Return the sweep that started this process, empty if none did; when that dies, this process gets a SIGTERM."""
     parent, _, sweep = os.environ.pop(_SWEEP, "").partition(" ")
     if parent.isdigit():
-
-        def watch() -> None:
-            while os.getppid() == int(parent):
-                time.sleep(_POLL_SECONDS)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-        threading.Thread(target=watch, daemon=True).start()
+        when_parent_ends(int(parent), lambda: os.kill(os.getpid(), signal.SIGTERM))
     return sweep
+
+
+def when_parent_ends(parent: int, end: Callable[[], object]) -> None:
+    """Call ``end``, in a thread, once the process that started this one is gone and another is its parent."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_POLL_SECONDS)
+        end()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def command_line(*arguments: object) -> str:
