@@ -69,9 +69,13 @@ class Masked(Coordinates):
             mask: Bool, shape ``(D,)``.
             phi: Coordinates, shape ``(D,)``; zeroed where the mask changes.
             optimizer_state: The optimizer's state of phi; its moments are zeroed likewise.
+
+        Raises:
+            InputError: If ``mask`` does not fit.
         """
-        changed = mask != self.mask
+        before = self.mask
         self._use(mask, self._step)
+        changed = mask != before
         for value in (phi, *optimizer_state.values()):
             if isinstance(value, Tensor) and value.shape == phi.shape:
                 value.masked_fill_(changed, 0)
