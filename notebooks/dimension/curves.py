@@ -63,6 +63,7 @@ def accuracy_versus_dimension(
     more: Sequence[tuple[float, float]] = (),
     title: str = "Accuracy in a random subspace",
     y_title: str = "Test accuracy (fraction of examples)",
+    checked: bool = True,
 ) -> go.Figure:
     """Draw runs, fitted curves and thresholds of one or more networks, and below them the intrinsic dimensions.
 
@@ -71,6 +72,7 @@ def accuracy_versus_dimension(
         more: Further (d, score) that the axes must hold.
         title: Above the figure.
         y_title: What was scored, with its unit.
+        checked: Whether plotly checks every property, which takes longer than all else.
 
     Returns:
         A figure with `TRACES_PER_CURVE` traces per network, in the order of ``curves``.
@@ -81,15 +83,17 @@ def accuracy_versus_dimension(
     scores = np.array([s for curve in curves for s in curve["scores"]] + [score for _, score in more], dtype=float)
     low, high = (float(np.nanmin(scores)), float(np.nanmax(scores))) if np.isfinite(scores).any() else (0.0, 1.0)
     margin = 0.06 * max(high - low, 0.02)
-    figure = go.Figure([t for i, curve in enumerate(curves) for t in _curve_traces(curve, i, span, low - margin / 2)])
     n, strip = len(curves), 22 * len(curves)  # pixels of the lower panel: one row per network
     split = strip / (strip + 350)
-    figure.update_xaxes(title="Subspace dimension d (trainable parameters, log scale)", anchor="y2", **log_axis(span))
-    figure.update_layout(
-        yaxis={"title": y_title, "range": [low - margin, high + margin], "domain": [split, 1]},
-        yaxis2={"range": [n - 0.4, -0.8], "domain": [0, split], "tickvals": list(range(n)), "showgrid": False,
-                "ticktext": [curve["name"] for curve in curves], "tickfont": {"size": 12}, "title": "Network"},
+    x_title = "Subspace dimension d (trainable parameters, log scale)"
+    layout = dict(
+        xaxis={"title": {"text": x_title}, "anchor": "y2", **log_axis(span)},
+        yaxis={"title": {"text": y_title}, "range": [low - margin, high + margin], "domain": [split, 1]},
+        yaxis2={"title": {"text": "Network"}, "range": [n - 0.4, -0.8], "domain": [0, split], "showgrid": False,
+                "tickvals": list(range(n)), "ticktext": [c["name"] for c in curves], "tickfont": {"size": 12}},
     )  # fmt: skip
+    traces = [t for i, curve in enumerate(curves) for t in _curve_traces(curve, i, span, low - margin / 2)]
+    figure = go.Figure(traces, layout, _validate=checked)
     note = f"Markers: single runs. Line: monotone fit. Dashed: {threshold_name(curves[0])} (band: its interval).<br>"
     note += "Below: intrinsic dimension with its 95 % interval"
     note += "; triangle: only a bound." if any(curve["censored"] for curve in curves) else "."

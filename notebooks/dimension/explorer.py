@@ -146,7 +146,7 @@ def draw_runs(
     """Draw the accuracy figure at a threshold, with runs of the reader's own as stars, of one network or of all."""
     alive = [run for run in own if run.accuracy is not None]
     ends = [(run.d, run.accuracy) for run in alive if run.accuracy is not None]
-    figure = accuracy_versus_dimension(curves_at(measured, fraction), more=ends, **texts)
+    figure = accuracy_versus_dimension(curves_at(measured, fraction), more=ends, checked=False, **texts)
     if shown != ALL:
         for trace in figure.data:
             trace.visible = trace.legendgroup == shown

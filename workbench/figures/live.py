@@ -1,6 +1,5 @@
 """A figure on a page that the kernel changes while somebody looks at it."""
 
-import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import traitlets
+from plotly.basedatatypes import BasePlotlyType, Undefined
 
 from workbench.errors import require
 
@@ -56,20 +56,16 @@ class LiveFigure(go.FigureWidget):
         Raises:
             InputError: If the number of traces is another.
         """
-        with self.batch_update():
+        with self.lock:
             n = len(self.data)
             require(len(figure.data) == n, "draw", f"must always return {n} traces, as at first", len(figure.data))
-            parts = [*zip(self.data, self._drawn.data, figure.data, strict=True)]
-            for part, old, new in (*parts, (self.layout, self._drawn.layout, figure.layout)):
-                for path, value in _changes(old.to_plotly_json(), new.to_plotly_json()):
-                    part[path] = value
+            traces = [_changes(old, new) for old, new in zip(self._drawn.data, figure.data, strict=True)]
+            layout = _changes(self._drawn.layout, figure.layout)
+            moved = [i for i, changes in enumerate(traces) if changes]
+            paths = {path for changes in traces for path in changes}
+            style = {path: [traces[i].get(path, Undefined) for i in moved] for path in paths}
+            self.plotly_update(style, layout, moved)
             self._drawn = figure
-
-    @contextlib.contextmanager
-    def batch_update(self) -> Iterator[None]:
-        """Join changes into one message."""
-        with self.lock, super().batch_update():
-            yield
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take what the page says; a change that another thread makes meanwhile would be lost."""
@@ -81,11 +77,15 @@ class LiveFigure(go.FigureWidget):
         with self.lock:
             state = super().get_state(key, drop_defaults)
             if key is None and self._drawn:
-                now = self._drawn.to_plotly_json()  # this figure itself forgets what a page takes for its own default
-                now["data"] = [{**each, "uid": trace.uid} for each, trace in zip(now["data"], self.data, strict=True)]
+                now = self.to_plotly_json()
                 for part in ("data", "layout"):
                     state[f"_widget_{part}"] = self.trait_metadata(f"_widget_{part}", "to_json")(now[part], self)
             return state
+
+    def _handler_js2py_traceDeltas(self, change: object) -> None:
+        """Pass over what a page takes for its own default: plotly would drop that here, and stumbles over arrays."""
+
+    _handler_js2py_layoutDelta = _handler_js2py_traceDeltas
 
     def _fit(self, _: object) -> None:
         """Draw again on a page that has just shown the figure: before it stood there its width was unknown."""
@@ -94,13 +94,18 @@ class LiveFigure(go.FigureWidget):
             self.layout.autosize = True
 
 
-def _changes(old: dict[str, Any], new: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield where two properties differ, as ``marker.color``, and the new value; None where there is none any more."""
-    for name in sorted({*old, *new}):
-        was, value = old.get(name), new.get(name)
-        if isinstance(was, dict) and isinstance(value, dict):
-            yield from _changes(was, value, f"{above}{name}.")
-        elif not _equal(was, value):
+def _changes(old: BasePlotlyType, new: BasePlotlyType) -> dict[str, Any]:
+    """Return where two parts of a figure differ, as ``marker.color``, and the new value; None where there is none."""
+    was, now = (dict(_leaves(part.to_plotly_json())) for part in (old, new))
+    return {path: now.get(path) for path in sorted({*was, *now}) if not _equal(was.get(path), now.get(path))}
+
+
+def _leaves(properties: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every property's path and value."""
+    for name, value in properties.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{name}.")
+        else:
             yield above + name, value
 
 
