@@ -143,7 +143,7 @@ def test_a_damaged_file_is_warned_about_and_computed_again(trials, tmp_path, dam
     sweep = Sweep(tmp_path / "kept", workers=1)
     path = tmp_path / "kept" / f"{sweep.map(trials.double, job)[0].key}.json"
     path.write_text(damage(path.read_text()))
-    with pytest.warns(UserWarning, match=rf"{path.name} is not a whole trial \(.*\); remove it: it is computed again"):
+    with pytest.warns(UserWarning, match=rf"{path.name} must be a whole trial, .*; remove it: it is computed again"):
         assert not sweep.map(trials.double, job)[0].cached
     assert read_trial(path)["result"]["y"] == 2
     assert sweep.map(trials.double, job)[0].cached
@@ -160,7 +160,7 @@ def test_a_trials_file_says_what_it_is(trials, tmp_path):
     assert record["digest"] == trial_digest(record)
     assert read_trial(path.with_name("none.json")) is None
     path.rename(path.with_name("other.json"))
-    with pytest.raises(DataError, match=r"other\.json is not a whole trial \(its digest or its name does not match\)"):
+    with pytest.raises(DataError, match=r"other\.json must be a whole trial, its digest or its name does not match"):
         read_trial(path.with_name("other.json"))
 
 

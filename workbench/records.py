@@ -150,16 +150,15 @@ def find_run(out: str | Path, text: str) -> Run:
     folders = sorted(all_runs(out), key=lambda folder: folder.name)
     *study, last = spelt(text)
     among = [folder for folder in folders if not study or spelt(folder.parent.name) == study[-1:]]
-    for found in (
-        [folder for folder in among if spelt(folder.name) == [last]],
-        [folder for folder in folders if spelt(folder.parent.name) == [last]][-1:],
-        [folder for folder in among if last and spelt(folder.name)[0].startswith(last)],
-    ):
-        if len(found) == 1:
-            return Run.read(found[0])
-        if found:
-            names = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in found[:4])
-            raise InputError(f"RUN must mean one run, got {text!r}; it may be {names}")
+    named = [folder for folder in among if spelt(folder.name) == [last]]
+    newest = [folder for folder in folders if spelt(folder.parent.name) == [last]][-1:]
+    begun = [folder for folder in among if last and spelt(folder.name)[0].startswith(last)]
+    found = named or newest or begun
+    if len(found) == 1:
+        return Run.read(found[0])
+    if found:
+        names = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in found[:4])
+        raise InputError(f"RUN must mean one run, got {text!r}; it may be {names}")
     known = [folder.name for folder in folders] + sorted({folder.parent.name for folder in folders})
     near = difflib.get_close_matches(text, known, n=1, cutoff=0.5)
     remedy = f"did you mean {near[0]}?" if near else "`workbench runs` shows what there is"

@@ -200,8 +200,8 @@ def test_size_is_limited_whatever_the_file_says(tmp_path, archive, monkeypatch, 
             {"RUN/executed.ipynb": '{"nbformat": 4, "nbformat_minor": 5, "cells": [{"cell_type": "code"}]}'},
             "run.zip must be a file that `workbench export` wrote, got ValidationError: The notebook",
         ),
-        ({f"trials/{KEYS[0]}.json": "{}"}, "is not a whole trial"),
-        ({f"trials/{KEYS[0]}.json": '{"a": 1}'}, "is not a whole trial"),
+        ({f"trials/{KEYS[0]}.json": "{}"}, "must be a whole trial"),
+        ({f"trials/{KEYS[0]}.json": '{"a": 1}'}, "must be a whole trial"),
         ({f"trials/{'c' * 32}.json": None, "demo/other/log.txt": "x"}, "run.json must be a JSON file that is whole"),
         ({"demo/sweep-1a.json": "{}"}, "must be the manifest of a sweep"),
     ],
@@ -294,7 +294,7 @@ def test_export_refuses_what_is_not_whole(tmp_path, out):
             export_run(run, tmp_path / name)
     (out / "trials" / f"{KEYS[0]}.json").write_text("{")
     (tmp_path / "x.zip").write_text("earlier")
-    with pytest.raises(DataError, match="is not a whole trial"):
+    with pytest.raises(DataError, match="must be a whole trial"):
         export_run(run, tmp_path / "x.zip")
     assert (tmp_path / "x.zip").read_text() == "earlier"
     live = Run.start(out, "demo", {})

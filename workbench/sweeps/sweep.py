@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import DataError, is_count, require
+from workbench.errors import DataError, is_count, reading, require
 from workbench.files import plain, require_writable, write_json
 from workbench.sweeps.executors import default_workers, make_executor, require_executor
 from workbench.sweeps.job import Calls, Job, Outcome
@@ -213,17 +213,14 @@ def read_trial(path: str | Path) -> dict[str, Any] | None:
         DataError: If the file is not whole, was changed, or is another trial's.
     """
     path = Path(path)
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        names = {"key", "result", "seconds", "digest"} <= record.keys() and record["key"] == path.name.partition(".")[0]
-        problem = "" if names and record["digest"] == trial_digest(record) else "its digest or its name does not match"
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.exists():
         return None
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
-        problem = f"{type(error).__name__}: {error}"
-    if problem:
-        raise DataError(f"{path} is not a whole trial ({problem}); remove it")
-    return dict(record)
+    with reading(f"{path} must be a whole trial", "remove it"):
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        whole = {"key", "result", "seconds", "digest"} <= record.keys() and record["digest"] == trial_digest(record)
+    if not whole or record["key"] != path.name.partition(".")[0]:
+        raise DataError(f"{path} must be a whole trial, its digest or its name does not match; remove it")
+    return record
 
 
 def write_trial(path: Path, job: Job, key: str, parameters: Mapping[str, Any], outcome: Outcome) -> None:
