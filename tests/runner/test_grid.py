@@ -14,9 +14,9 @@ import pytest
 from workbench.errors import DataError, InputError
 from workbench.records import Run, all_runs
 from workbench.runner import grid, work
-from workbench.runner.children import Children
 from workbench.runner.launch import run_key
 from workbench.runner.studies import resolve
+from workbench.runner.work import Children
 
 PARAMETERS = "a: int = 1\nwidths: list[int] = [1]\nname: str = 'x'\nseed: int = 0\nlr: float | None = None"
 

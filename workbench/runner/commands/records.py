@@ -41,7 +41,7 @@ def list_runs(
     if csv:
         console.write_csv(csv, table)
         say(f"{len(table)} rows in {csv}")
-    rows = [{str(k): v for k, v in row.items() if _is_there(v)} for row in table.to_dict("records")]
+    rows: list[Any] = [row.dropna().to_dict() for _, row in table.iterrows()]
     if as_json:
         print_json([{k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in row.items()} for row in rows])
     elif rows and not csv:
@@ -58,11 +58,6 @@ def _tell_apart(rows: Sequence[dict[str, Any]]) -> None:
     for at, row in enumerate(rows):  # a table makes 8.0 of a study's 8 where another study has no such parameter
         texts = {k: f"{v[at]:.15g}" if isinstance(v[at], float) else str(v[at]) for k, v in differing.items()}
         row["parameters"] = ", ".join(f"{k.partition('.')[2]}={v[:24]}{'…' * (len(v) > 24)}" for k, v in texts.items())
-
-
-def _is_there(value: Any) -> bool:
-    """Tell a value from a gap in a table, which is not even the same as itself."""
-    return isinstance(value, list | dict) or (value is not None and value == value)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
