@@ -16,7 +16,7 @@ run: $(READY)
 	$(BIN)/workbench run $(STUDY) --profile $(PROFILE) $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
