@@ -20,13 +20,14 @@ from torch.nn import functional as F
 from workbench.errors import is_number, require, require_choice
 from workbench.layout import Entry, Layout, Point
 from workbench.objective import Evaluation, Supervised
-from workbench.pruning.sparse import PAYS_BELOW, Pattern
+from workbench.pruning.sparse import PAYS_BELOW, Pattern, density
 from workbench.recipes import Recipe
 from workbench.seeds import key
 
 _ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity)
 _CHUNK = 256  # examples at once when a split is measured: more of them leave the cache
 _GROUP_ENTRIES = 2**24  # masks times D that ``evaluate_masks`` holds at once
+_TINY = 30_000  # parameters, below which dense networks are measured together as fast or faster
 
 
 @dataclass
@@ -258,7 +259,7 @@ class _Descent:
 def evaluate_masks(
     objective: Supervised, point: Tensor | Point, masks: Tensor, split: str = "test", **options: Any
 ) -> list[Evaluation]:
-    """Measure one network under many masks: multilayer perceptrons together, others one by one.
+    """Measure one network under many masks: tiny or sparse multilayer perceptrons together, others one by one.
 
     Args:
         objective: Left as it is.
@@ -276,11 +277,14 @@ def evaluate_masks(
     theta, buffers = point if isinstance(point, tuple) else (point, {})
     _require_masks(masks, objective.D)
     require(theta.shape == (objective.D,), "theta", f"must have shape ({objective.D},)", tuple(theta.shape))
-    if _stages(objective.model, objective.layout):
-        groups = masks.split(max(1, _GROUP_ENTRIES // objective.D))
-        return [found for group in groups for found in SparseEnsemble(objective, theta, group).evaluate(split)]
-    thetas = (torch.where(mask, theta, 0) for mask in masks)
-    return [objective.evaluate(Point(own, buffers), split, **options) for own in thetas]
+    perceptron, found = bool(_stages(objective.model, objective.layout)), list[Evaluation]()
+    for group in masks.split(max(1, _GROUP_ENTRIES // objective.D)):
+        if perceptron and (objective.D < _TINY or density(group) < PAYS_BELOW):
+            found += SparseEnsemble(objective, theta, group).evaluate(split)
+        else:
+            thetas = (torch.where(mask, theta, 0) for mask in group)
+            found += [objective.evaluate(Point(own, buffers), split, **options) for own in thetas]
+    return found
 
 
 def _require_masks(masks: Tensor, D: int) -> None:

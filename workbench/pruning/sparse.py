@@ -9,6 +9,7 @@ import copy
 import time
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,8 +61,14 @@ class Pattern:
 
     def __init__(self, rows: Tensor, columns: Tensor, shape: tuple[int, int], dtype: torch.dtype) -> None:
         zeros = torch.zeros(len(rows), dtype=dtype, device=rows.device)
-        self.grad, self.order = _csr(rows, columns, zeros, shape), torch.argsort(columns, stable=True)
-        self.transposed = _csr(columns[self.order], rows[self.order], zeros, shape[::-1])
+        self.rows, self.columns, self.grad = rows, columns, _csr(rows, columns, zeros, shape)
+
+    @cached_property
+    def transposed(self) -> tuple[Tensor, Tensor]:
+        """The places of the transposed matrix, and the order of the values there; a first layer needs neither."""
+        order = torch.argsort(self.columns, stable=True)
+        shape = self.grad.shape[::-1]
+        return _csr(self.columns[order], self.rows[order], self.grad.values(), shape), order
 
     def __call__(self, values: Tensor, x: Tensor) -> Tensor:
         """Multiply the matrix of these values, shape ``(nnz,)``, by x, shape ``(columns, n)``, contiguous."""
@@ -81,9 +88,11 @@ class _Product(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         """Return the sampled product grad x' and, where asked for, S' grad."""
-        (values, x), own, grad = ctx.saved_tensors, ctx.pattern, grad.contiguous()
-        back = _product(own.transposed, values[own.order], grad) if ctx.needs_input_grad[1] else None
-        return torch.sparse.sampled_addmm(own.grad, grad, x.T, beta=0, out=own.grad).values(), back, None
+        (values, x), own, grad, back = ctx.saved_tensors, ctx.pattern.grad, grad.contiguous(), None
+        if ctx.needs_input_grad[1]:
+            places, order = ctx.pattern.transposed
+            back = _product(places, values[order], grad)
+        return torch.sparse.sampled_addmm(own, grad, x.T, beta=0, out=own).values(), back, None
 
 
 class SparseLinear(nn.Module):
