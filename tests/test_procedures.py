@@ -35,7 +35,7 @@ def test_a_planted_support_is_recovered(rewind):
     truth[planted] = torch.tensor([1.0, -1.5, 0.8, 2.0, -0.7])
     y = x @ truth + 0.1 * torch.randn(300, generator=g)
     line = Supervised(nn.Linear(40, 1), (x, y), loss="squared_error")
-    recipe = Recipe(300, 0.05, batch_size=None)
+    recipe = Recipe(150, 0.05, batch_size=None)
     *_, last = iterative(line, recipe, geometric(5 / 40, 4), 0, rewind=rewind)
     assert set(last.mask[:40].nonzero()[:, 0].tolist()) == set(planted.tolist())
     np.testing.assert_allclose(last.point.theta[:40], truth, atol=0.05)

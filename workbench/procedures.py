@@ -1,5 +1,6 @@
 """Training in stages: pruning once or again and again, with or without rewinding."""
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -14,9 +15,6 @@ from workbench.layout import Point
 from workbench.objective import Supervised
 from workbench.recipes import Recipe
 from workbench.training import History, Snapshot, train
-
-Score = Callable[[Supervised, Tensor], Tensor]
-Select = Callable[..., Tensor]
 
 
 class Level(NamedTuple):
@@ -66,10 +64,10 @@ def iterative(
     densities: Sequence[float],
     seed: int,
     *,
-    score: Score | None = None,
+    score: Callable[[Supervised, Tensor], Tensor] | None = None,
     scope: Literal["global", "layer", "erk"] = "global",
     prunable: Tensor | None = None,
-    select: Select | None = None,
+    select: Callable[..., Tensor] | None = None,
     rewind: Literal["weights", "learning_rate", "none"] = "weights",
     rewind_step: int = 0,
     finetune: Recipe | None = None,
@@ -121,20 +119,12 @@ def iterative(
         require(kept is not None, "rewind_step", f"must be reached by the dense run of {history.n_steps}", rewind_step)
         scores = score(objective, history.phi) if score else history.phi.abs()
         mask = mask & select(scores, density, within=mask)
-        start = kept if kept and rewind == "weights" else Snapshot(rewind_step, history.phi, history.buffers, {}, {})
-        if finetune:
-            start = start._replace(step=0)
-        pruned = _pruned(start, mask)
-        history = train(objective, Masked(pruned.phi, mask), finetune or recipe, seed, start=[pruned], **options)
+        step, moments = 0 if finetune else rewind_step, dict[str, Tensor]()
+        phi, buffers = history.phi.clone(), history.buffers
+        if kept and rewind == "weights":
+            phi, buffers, moments = copy.deepcopy((kept.phi, kept.buffers, kept.optimizer))
+        Masked(phi, levels[0].mask).set_mask(mask, phi, moments)
+        start = [Snapshot(step, phi, buffers, moments, {})]
+        history = train(objective, Masked(phi, mask), finetune or recipe, seed, start=start, **options)
         levels.append(Level(density, mask, history))
     return levels
-
-
-def _pruned(snapshot: Snapshot, mask: Tensor) -> Snapshot:
-    """Return a snapshot whose phi and moments are zero where pruned."""
-
-    def cut(values: Tensor) -> Tensor:
-        return values.where(mask, 0) if values.shape == mask.shape else values
-
-    optimizer = {name: cut(values) for name, values in snapshot.optimizer.items()}
-    return snapshot._replace(phi=cut(snapshot.phi), optimizer=optimizer)

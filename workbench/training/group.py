@@ -228,10 +228,8 @@ class Group:
 
     def use_file(self, path: Path) -> None:
         """Name the file for the state, before the first step, and go on from what it holds."""
-        plain = [
-            {n: repr(v) for n, v in vars(c).items() if n[0] != "_" and type(v) in _PLAIN} for c in self.coordinates
-        ]
-        maps = [[type(c).__name__, settings] for c, settings in zip(self.coordinates, plain, strict=True)]
+        named = [{"kind": type(c).__name__} | vars(c) for c in self.coordinates]
+        maps = [{n: repr(v) for n, v in each.items() if n[0] != "_" and type(v) in _PLAIN} for each in named]
         told = {"schema": 3, "maps": maps, "recipes": [asdict(r) for r in self.recipes], "seed": self.seed}
         told |= {"first": self.first, "splits": list(self.splits), "places": self._places()}
         self.about = json.loads(json.dumps(told))
