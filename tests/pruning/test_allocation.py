@@ -13,9 +13,11 @@ from torch import nn
 from workbench.errors import InputError
 from workbench.layout import Entry, Layout, layout_of
 from workbench.models import CharTransformer, lenet, mlp, small_cnn
-from workbench.pruning import kept_count, kth_largest, prunable, select, shuffled
+from workbench.pruning import prunable, select, shuffled
+from workbench.pruning.allocation import kept_count
 from workbench.pruning.scores.magnitude import magnitude
 from workbench.pruning.scores.random import random
+from workbench.pruning.threshold import kth_largest
 
 SCOPES = ("global", "layer", "erk")
 

@@ -67,25 +67,15 @@ def report(objective: Supervised, mask: Tensor, prunable: Tensor) -> Compression
     for name, given in (("mask", mask), ("prunable", prunable)):
         fits = given.shape == (objective.D,) and given.dtype == torch.bool
         require(fits, name, f"must be bools of shape ({objective.D},)", (str(given.dtype), tuple(given.shape)))
-    uses = add_up(some(objective, 1), objective.theta_0.double(), _positions)
-    free, both = objective.layout.views(prunable), objective.layout.views(mask & prunable)
-    densities = {name: float(both[name].sum() / part.sum()) for name, part in free.items() if part.any()}
-    n_prunable, n_kept, weights = int(prunable.sum()), int(mask.sum()), int((mask & prunable).sum())
+    uses = add_up(some(objective, 1), objective.theta_0, _positions).double()
+    parts = zip(*(objective.layout.views(flat).items() for flat in (prunable, mask & prunable)), strict=True)
+    densities = {name: float(kept.sum() / free.sum()) for (name, free), (_, kept) in parts if free.any()}
+    n, n_kept, kept = int(prunable.sum()), int(mask.sum()), int((mask & prunable).sum())
     macs, macs_kept = int(uses.sum()), int(uses[mask].sum())
-    return Compression(
-        objective.D,
-        n_prunable,
-        n_kept,
-        densities,
-        weights / n_prunable,
-        _ratio(n_prunable, weights),
-        _ratio(objective.D, n_kept),
-        _ratio(32 * objective.D, 32 * n_kept + n_prunable),
-        macs,
-        macs_kept,
-        _ratio(macs, macs_kept),
-        tuple(name for name, density in densities.items() if not density),
-    )
+    sizes = _ratio(n, kept), _ratio(objective.D, n_kept), _ratio(32 * objective.D, 32 * n_kept + n)
+    empty = tuple(name for name, density in densities.items() if not density)
+    speed = macs, macs_kept, _ratio(macs, macs_kept)
+    return Compression(objective.D, n, n_kept, densities, kept / n, *sizes, *speed, empty)
 
 
 def _positions(x: Tensor, _: Tensor, out: Tensor, convolution: Any) -> float:

@@ -11,12 +11,11 @@ from workbench.errors import require
 from workbench.layout import Entry, Layout
 from workbench.pruning.allocation import select
 
+_NORMS: dict[type[nn.Module], tuple[str, ...]] = {kind: ("num_features",) for kind in (nn.BatchNorm1d, nn.BatchNorm2d)}
+_SIZES = {nn.Linear: ("out_features", "in_features"), nn.Conv2d: ("out_channels", "in_channels"), **_NORMS}
 _LAYERS = (nn.Linear, nn.Conv2d)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_CHANNEL_BY_CHANNEL = (
-    *(nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Identity, nn.Dropout, nn.Flatten),
-    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, *_NORMS),
-)
+_ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Identity, nn.Dropout)
+_OTHERS = (*_ACTIVATIONS, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten)  # each channel by itself
 
 
 def select_units(
@@ -53,15 +52,8 @@ def select_units(
     units = Layout(
         tuple(Entry(e.name, e.shape[:1], b - e.shape[0], e.shape[0], e.role) for e, b in zip(layers, ends, strict=True))
     )
-    chosen = select(
-        scores[firsts],
-        density,
-        prunable=torch.ones(units.D, dtype=torch.bool),
-        layout=units,
-        scope=scope,
-        min_per_layer=min_per_layer,
-        seed=seed,
-    )
+    rest: dict[str, Any] = {"layout": units, "scope": scope, "min_per_layer": min_per_layer, "seed": seed}
+    chosen = select(scores[firsts], density, prunable=torch.ones(units.D, dtype=torch.bool), **rest)
     kept, mask, own = units.views(chosen), torch.ones(layout.D, dtype=torch.bool), None
     for entry, part in zip(layout.entries, layout.views(mask).values(), strict=True):
         own = kept.get(entry.name) if len(entry.shape) > 1 else own
@@ -89,9 +81,9 @@ def shrink(model: nn.Sequential, x: Tensor) -> nn.Sequential:
     """
     small = copy.deepcopy(model).eval()
     for name, part in small.named_children():
-        plain = isinstance(part, _LAYERS) and getattr(part, "groups", 1) == 1
         rule = "must be a sequence of linear, convolution (groups=1), norm, activation and pooling layers"
-        require(plain or isinstance(part, _CHANNEL_BY_CHANNEL), "model", rule, f"{name}: {part}")
+        fits = type(part) in (*_SIZES, *_OTHERS) and getattr(part, "groups", 1) == 1
+        require(fits, "model", rule, f"{name}: {part}")
     layers = [i for i, part in enumerate(small) if isinstance(part, _LAYERS)]
     with torch.no_grad():
         while any([_remove(small, i, j, x) for i, j in pairwise(layers)]):  # one unit less may free another
@@ -117,14 +109,10 @@ def _remove(net: Any, i: int, j: int, x: Tensor) -> bool:
         if moved.any():
             after.bias = nn.Parameter(moved if after.bias is None else after.bias + moved)
     after.weight = nn.Parameter(leaving[:, keep].reshape(len(leaving), -1, *after.weight.shape[2:]))
-    for part in (layer, *(part for part in between if isinstance(part, _NORMS))):
+    for part in (layer, *(part for part in between if type(part) in _SIZES)):
         for tensor in (*part.parameters(), *(b for b in part.buffers() if b.ndim)):
             tensor.data = tensor.data[keep]
     for part in net[i : j + 1]:
-        if isinstance(part, _NORMS):
-            part.num_features = int(keep.sum())
-        elif isinstance(part, _LAYERS):
-            names = ("out_features", "in_features") if isinstance(part, nn.Linear) else ("out_channels", "in_channels")
-            for name, size in zip(names, part.weight.shape, strict=False):
-                setattr(part, name, size)
+        for name, k in zip(_SIZES.get(type(part), ()), range(2), strict=False):
+            setattr(part, name, next(iter(part.state_dict().values())).shape[k])
     return True

@@ -35,14 +35,15 @@ def kth_largest(scores: Tensor, k: int, where: Tensor | None = None) -> tuple[Te
         >>> kth_largest(torch.tensor([3.0, 1.0, 2.0, 2.0]), 2)  # of the two 2s, one is among the two largest
         (tensor(2.), 1)
     """
-    size = len(scores) if where is None else int(where.sum())
-    require(is_count(k, 1) and k <= size, "k", f"must be in 1..{size}", k)
+    size = len(scores)
+    n = size if where is None else int(where.count_nonzero())
+    require(is_count(k, 1) and k <= n, "k", f"must be in 1..{n}", k)
     shift = 64 if scores.dtype == torch.float64 else 32  # bits from here up are known: none yet
     prefix, base = None, -(1 << 15)
     while size > _FEW and shift:
         counts, shift = torch.zeros(1 << 16, dtype=torch.int64, device=scores.device), shift - 16
         for chunk in _agreeing(scores, where, prefix, shift + 16):
-            counts += torch.bincount((_key(chunk) >> shift) - base, minlength=1 << 16)
+            counts += torch.bincount(_key(chunk, shift).sub_(base), minlength=1 << 16)
         at_least = counts.flip(0).cumsum(0)
         digit = 0xFFFF - int(torch.searchsorted(at_least, k))
         size = int(counts[digit])
@@ -61,13 +62,15 @@ def _agreeing(scores: Tensor, where: Tensor | None, prefix: int | None, shift: i
     """Yield, chunk by chunk, the scores whose key from bit ``shift`` up is the prefix; all of them for None."""
     for at in range(0, len(scores), _CHUNK):
         chunk = scores[at : at + _CHUNK]
-        chunk = chunk if where is None else chunk.masked_select(where[at : at + _CHUNK])
         chunk = chunk if chunk.dtype == torch.float64 else chunk.float()
-        yield chunk if prefix is None else chunk[_key(chunk) >> shift == prefix]
+        if where is not None and not where[at : at + _CHUNK].all():
+            chunk = chunk.masked_fill(~where[at : at + _CHUNK], -torch.inf)  # below every score that counts
+        yield chunk if prefix is None else chunk[_key(chunk, shift) == prefix]
 
 
-def _key(floats: Tensor) -> Tensor:
-    """Return integers of the same order: a float's bits, of negatives all but the sign inverted."""
+def _key(floats: Tensor, shift: int) -> Tensor:
+    """Return the bits from ``shift`` up of integers of the same order: of negatives all but the sign are inverted."""
     bits = (floats + 0.0).view(torch.int64 if floats.dtype == torch.float64 else torch.int32)  # + 0.0: -0.0 is 0.0
     last = torch.iinfo(bits.dtype)
-    return bits ^ ((bits >> (last.bits - 1)) & last.max)
+    sign = (bits >> (last.bits - 1)).bitwise_and_(last.max)
+    return bits.bitwise_xor_(sign).bitwise_right_shift_(shift)

@@ -18,20 +18,10 @@ from workbench.pruning.scores.synflow import synflow, synflow_mask
 from workbench.pruning.scores.taylor import taylor
 from workbench.pruning.scores.wanda import wanda
 
-_BY_NAME: dict[str, Callable[[Supervised, Tensor, int], Tensor]] = {
-    "magnitude": lambda objective, theta, seed: magnitude(theta),
-    "random": lambda objective, theta, seed: random(objective.D, seed).to(theta),
-    "snip": lambda objective, theta, seed: snip(objective, theta),
-    "grasp": lambda objective, theta, seed: grasp(objective, theta),
-    "synflow": lambda objective, theta, seed: synflow(objective, theta),
-    "gradient_times_weight": lambda objective, theta, seed: gradient_times_weight(objective, theta),
-    "fisher": lambda objective, theta, seed: fisher(objective, theta),
-    "wanda": lambda objective, theta, seed: wanda(objective, theta),
-    "filters": lambda objective, theta, seed: filters(objective, theta),
-    "taylor": lambda objective, theta, seed: taylor(objective, theta),
-}
-SCORES = tuple(_BY_NAME)
-__all__ = [*SCORES, "SCORES", "Movement", "fisher_diagonal", "score", "synflow_mask"]
+_OF_A_NETWORK = (snip, grasp, synflow, gradient_times_weight, fisher, wanda, filters, taylor)
+_BY_NAME: dict[str, Callable[[Supervised, Tensor], Tensor]] = {f.__name__: f for f in _OF_A_NETWORK}
+SCORES = ("magnitude", "random", *_BY_NAME)
+__all__ = ["SCORES", "Movement", "fisher_diagonal", "magnitude", "random", "score", "synflow_mask"]
 
 
 def score(name: str, objective: Supervised, theta: Tensor, seed: int = 0) -> Tensor:
@@ -43,7 +33,7 @@ def score(name: str, objective: Supervised, theta: Tensor, seed: int = 0) -> Ten
         name: One of ``SCORES``.
         objective: Network and examples.
         theta: Parameters, shape ``(D,)``.
-        seed: For those that draw.
+        seed: For the random score.
 
     Returns:
         Larger = keep, shape ``(D,)``.
@@ -52,4 +42,6 @@ def score(name: str, objective: Supervised, theta: Tensor, seed: int = 0) -> Ten
         InputError: If the name is unknown.
     """
     require_choice("score", name, SCORES)
-    return _BY_NAME[name](objective, theta, seed)
+    if name == "random":
+        return random(objective.D, seed).to(theta)
+    return magnitude(theta) if name == "magnitude" else _BY_NAME[name](objective, theta)
