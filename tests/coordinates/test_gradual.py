@@ -113,3 +113,13 @@ def test_a_run_that_diverges_says_so():
 def test_bad_settings_are_refused(density, steps, message):
     with pytest.raises(InputError, match=message):
         gradual(norm_net(), density, steps)
+
+
+def test_counts_are_exact_where_kept_weights_are_zero_too():
+    """Of a network that starts at zero no weight has a gradient: the pruned ones tie with all others."""
+    objective = norm_net()
+    weights = prunable(objective.layout)
+    objective.theta_0[weights] = 0.0
+    coordinates = gradual(objective)
+    train(objective, coordinates, Recipe(55, 1e-30, "sgd"), 0)
+    assert int(coordinates.mask[weights].sum()) == round(0.1 * int(weights.sum()))
