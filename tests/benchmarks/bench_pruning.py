@@ -115,9 +115,7 @@ def measure_scores(rounds: int) -> None:
     for density in (0.1, 0.01):
         name = f"SynFlow x 100, {density:.0%}"
         arms[name] = lambda density=density: synflow_mask(objective, theta, density, prunable=marked)
-    print(
-        f"\nLeNet-300-100, batch {BATCH}: CPU time of 5 over 5 training steps; SynFlow: of 1 over 1, so 5 times its time"
-    )
+    print(f"\nLeNet-300-100, batch {BATCH}: CPU time of 5 over 5 steps; SynFlow: 5 times its time")
     found = medians(arms, rounds)
     for name in found.keys() - {name for name in found if not name.startswith("SynFlow")}:
         found[name] *= 5

@@ -64,7 +64,8 @@ def select(
         fits = given.shape == (layout.D,) and (name == "scores" or given.dtype == torch.bool)
         rule = f"must be {'floats' if name == 'scores' else 'bools'} of shape ({layout.D},)"
         require(fits, name, rule, (str(given.dtype), tuple(given.shape)))
-    candidates = prunable if within is None else prunable & within
+    prunable = prunable.to(scores.device)
+    candidates = prunable if within is None else prunable & within.to(scores.device)
     layers = [entry for entry in layout.entries if _cut(prunable, entry).any()]
     _require_finite(scores, prunable, layers)
     sizes, most = (np.array([int(_cut(mask, entry).sum()) for entry in layers]) for mask in (prunable, candidates))

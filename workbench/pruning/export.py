@@ -30,7 +30,7 @@ def export(path: Path, layout: Layout, point: Point, mask: Tensor) -> int:
     """
     require(mask.shape == (layout.D,), "mask", f"must have shape ({layout.D},)", tuple(mask.shape))
     arrays = {name: value.cpu().numpy() for name, value in point.buffers.items()}
-    arrays |= {"mask": np.packbits(mask.cpu().numpy()), "kept": point.theta[mask].detach().cpu().numpy()}
+    arrays |= {"mask": np.packbits(mask.cpu().numpy()), "kept": point.theta.detach().cpu()[mask.cpu()].numpy()}
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, about=np.array(json.dumps(_about(layout))), **arrays)  # type: ignore[arg-type]
     return path.stat().st_size

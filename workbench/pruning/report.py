@@ -61,13 +61,13 @@ def report(objective: Supervised, mask: Tensor, prunable: Tensor) -> Compression
         InputError: If a mask has another shape.
 
     References:
-        Blalock et al. 2020, section 6 and appendix B, https://arxiv.org/abs/2003.03033: both ratios, not one, over the
-        original network.
+        Blalock et al. 2020, https://arxiv.org/abs/2003.03033: both ratios, over the original network.
     """
     for name, given in (("mask", mask), ("prunable", prunable)):
         fits = given.shape == (objective.D,) and given.dtype == torch.bool
         require(fits, name, f"must be bools of shape ({objective.D},)", (str(given.dtype), tuple(given.shape)))
-    uses = add_up(some(objective, 1), objective.theta_0, _positions).double()
+    uses = add_up(some(objective, 1), objective.theta_0, _positions).double().cpu()
+    mask, prunable = mask.cpu(), prunable.cpu()
     parts = zip(*(objective.layout.views(flat).items() for flat in (prunable, mask & prunable)), strict=True)
     densities = {name: float(kept.sum() / free.sum()) for (name, free), (_, kept) in parts if free.any()}
     n, n_kept, kept = int(prunable.sum()), int(mask.sum()), int((mask & prunable).sum())

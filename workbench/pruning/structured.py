@@ -54,12 +54,12 @@ def select_units(
     )
     rest: dict[str, Any] = {"layout": units, "scope": scope, "min_per_layer": min_per_layer, "seed": seed}
     chosen = select(scores[firsts], density, prunable=torch.ones(units.D, dtype=torch.bool), **rest)
-    kept, mask, own = units.views(chosen), torch.ones(layout.D, dtype=torch.bool), None
+    kept, mask, own = units.views(chosen.cpu()), torch.ones(layout.D, dtype=torch.bool), None
     for entry, part in zip(layout.entries, layout.views(mask).values(), strict=True):
         own = kept.get(entry.name) if len(entry.shape) > 1 else own
         if own is not None and entry.shape[0] == len(own):
             part[~own] = False
-    return mask
+    return mask.to(scores.device)
 
 
 def shrink(model: nn.Sequential, x: Tensor) -> nn.Sequential:

@@ -24,7 +24,7 @@ def filters(objective: Supervised, theta: Tensor, norm: Literal["l1", "l2"] = "l
         InputError: If ``norm`` is unknown.
 
     References:
-        Li et al. 2017, section 3.1, https://arxiv.org/abs/1608.08710.
+        Li et al. 2017, "Pruning filters for efficient ConvNets", https://arxiv.org/abs/1608.08710.
     """
     require_choice("norm", norm, ("l1", "l2"))
     scores = torch.zeros_like(theta)

@@ -36,6 +36,7 @@ def fisher(objective: Supervised, theta: Tensor, n_examples: int | None = None, 
         Larger = keep, shape ``(D,)``.
 
     References:
-        Theis et al. 2018, eq. 8, https://arxiv.org/abs/1801.05787.
+        Theis et al. 2018, "Faster gaze prediction with dense networks and Fisher pruning",
+        https://arxiv.org/abs/1801.05787.
     """
     return fisher_diagonal(objective, theta, n_examples, seed) * theta.square() / 2

@@ -18,7 +18,7 @@ def gradient_times_weight(objective: Supervised, theta: Tensor) -> Tensor:
         Larger = keep, shape ``(D,)``.
 
     References:
-        Mozer and Smolensky 1988, "Skeletonization", who score units so; entries as in Blalock et al. 2020, section
-        7.2, https://arxiv.org/abs/2003.03033.
+        Mozer and Smolensky 1988, "Skeletonization", who score units so; entries as the gradient baselines of
+        Blalock et al. 2020, https://arxiv.org/abs/2003.03033.
     """
     return objective.gradient(theta).mul_(theta).abs_()

@@ -23,7 +23,8 @@ def grasp(objective: Supervised, theta: Tensor, n_examples: int | None = None, s
         Larger = keep, shape ``(D,)``; either sign.
 
     References:
-        Wang et al. 2020, eq. 8, https://arxiv.org/abs/2002.07376. Their score is the negative of this one, and its
+        Wang et al. 2020, "Picking winning tickets before training",
+        https://arxiv.org/abs/2002.07376. Their score is the negative of this one, and its
         largest are removed.
     """
     batch = some(objective, n_examples, seed)

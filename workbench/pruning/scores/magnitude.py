@@ -13,6 +13,6 @@ def magnitude(theta: Tensor) -> Tensor:
         Larger = keep, shape ``(D,)``.
 
     References:
-        Han et al. 2015, section 3, https://arxiv.org/abs/1506.02626.
+        Han et al. 2015, "Learning both weights and connections", https://arxiv.org/abs/1506.02626.
     """
     return theta.abs()

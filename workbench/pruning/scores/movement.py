@@ -19,7 +19,8 @@ class Movement:
         scores: Larger = keep, shape ``(D,)``; either sign.
 
     References:
-        Sanh et al. 2020, eq. 4, https://arxiv.org/abs/2005.07683, there with the factor of the learning rate.
+        Sanh et al. 2020, "Movement pruning",
+        https://arxiv.org/abs/2005.07683, there with the factor of the learning rate.
     """
 
     def __init__(self, coordinates: Any) -> None:

@@ -1,5 +1,6 @@
 """SNIP: what the loss of one batch reacts to, before training."""
 
+import torch
 from torch import Tensor
 
 from workbench.objective import Supervised
@@ -22,7 +23,7 @@ def snip(objective: Supervised, theta: Tensor, n_examples: int | None = None, se
         Larger = keep, shape ``(D,)``, summing to 1; zeros where nothing reacts.
 
     References:
-        Lee et al. 2019, eq. 6, https://arxiv.org/abs/1810.02340; theirs is the sum over prunable entries alone.
+        Lee et al. 2019, "SNIP", https://arxiv.org/abs/1810.02340; theirs is the sum over prunable entries alone.
     """
     scores = some(objective, n_examples, seed).gradient(theta).mul_(theta).abs_()
-    return scores.div_(scores.sum().clamp_min(1e-300 if scores.dtype.itemsize == 8 else 1e-38))
+    return scores.div_(scores.sum().clamp_min(torch.finfo(scores.dtype).tiny))

@@ -33,7 +33,7 @@ def synflow(objective: Supervised, theta: Tensor, mask: Tensor | None = None) ->
         Larger = keep, shape ``(D,)``, float64.
 
     References:
-        Tanaka et al. 2020, eq. 2 and algorithm 1, https://arxiv.org/abs/2006.05467.
+        Tanaka et al. 2020, "Pruning neural networks without any data", https://arxiv.org/abs/2006.05467.
     """
     twin, x = _positive(objective, theta)
     if mask is not None:
@@ -62,7 +62,8 @@ def synflow_mask(
     """
     require(is_count(n_rounds, 1), "n_rounds", "must be a positive integer", n_rounds)
     require(prunable.shape == (objective.D,), "prunable", f"must have shape ({objective.D},)", tuple(prunable.shape))
-    rng, alive, mask = generator(seed, "ties"), prunable.nonzero().flatten(), ~prunable
+    mask = ~prunable.to(theta.device)
+    rng, alive = generator(seed, "ties"), (~mask).nonzero().flatten()
     last, total = kept_count(density, len(alive)), len(alive)
     twin, x = _positive(objective, theta)
     for i in range(1, n_rounds + 1):  # work shrinks with what is left

@@ -22,7 +22,8 @@ def taylor(objective: Supervised, theta: Tensor, n_examples: int | None = None, 
         Larger = keep, shape ``(D,)``, equal within a unit; 0 for vectors, such as biases.
 
     References:
-        Molchanov et al. 2019, eq. 9, https://arxiv.org/abs/1906.10771; they average over batches, not examples.
+        Molchanov et al. 2019, "Importance estimation", the form with gates,
+        https://arxiv.org/abs/1906.10771; they average over batches, not examples.
     """
 
     def units(g: Tensor) -> Tensor:

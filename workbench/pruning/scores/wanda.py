@@ -26,7 +26,8 @@ def wanda(objective: Supervised, theta: Tensor, n_examples: int | None = None, s
         Larger = keep, shape ``(D,)``. The paper compares within an output unit; ``select`` within scope.
 
     References:
-        Sun et al. 2024, section 3, https://arxiv.org/abs/2306.11695.
+        Sun et al. 2024, "A simple and effective pruning approach for large language models",
+        https://arxiv.org/abs/2306.11695.
     """
     return add_up(some(objective, n_examples, seed), theta, _squares).sqrt_().mul_(theta.abs())
 
