@@ -95,15 +95,38 @@ def test_a_slider_lists_every_stop_and_what_all_share_once():
     assert table[1:] == [["all", "level", "0", "5"], ["p", "trace 2", "0", "0"], ["q", "trace 2", "0", "1"]]
 
 
+def test_a_heat_map_lists_its_cells():
+    figure = go.Figure(layout={"xaxis": {"title": "density"}, "yaxis": {"title": "batch"}})
+    said = {"text": [["a", "b"], ["c", "d"]], "hovertemplate": "%{z:.1f} in %{text}<extra></extra>"}
+    z, bar = np.array([[1.0, 2.5], [3.0, np.nan]]), {"title": {"text": "Error (%)"}}
+    figure.add_heatmap(x=["5 %", "80 %"], y=[16, 32], z=z, name="plane", colorbar=bar, **said)
+    assert "bdata" in figure.to_json()
+    assert listed(figure) == [
+        [
+            ["trace", "x: density", "y: batch", "z: Error (%)", "hover text"],
+            ["plane", "5 %", "16", "1", "1 in a"],
+            ["plane", "80 %", "16", "2.5", "2.5 in b"],
+            ["plane", "5 %", "32", "3", "3 in c"],
+            ["plane", "80 %", "32", "nan", "nan in d"],
+        ]
+    ]
+    assert listed(go.Figure(go.Heatmap(z=[[7, 8]])))[0][1:] == [["trace 1", "0", "0", "7"], ["trace 1", "1", "0", "8"]]
+    for torn in ({"z": [[1, 2], [3]]}, {"z": [[1, 2]], "x": [0]}, {"z": [[1, 2]], "text": [["a"]]}, {"z": [1]}, {}):
+        assert tables(go.Figure({"data": [{"type": "heatmap", **torn}]}, skip_invalid=True)) == (
+            [],
+            ["trace 1 (heatmap)"],
+        )
+
+
 def test_traces_of_no_kind_of_ours_are_named():
     figure = go.Figure([go.Pie(labels=["a"], values=[1], name="cake"), go.Scatter(x=[1], y=[2])])
-    figure.add_heatmap(z=[[1, 2]]).add_scatter(x=[1, 2], y=[3], text=["a"], name="short")
+    figure.add_contour(z=[[1, 2]]).add_scatter(x=[1, 2], y=[3], text=["a"], name="short")
     figure.add_scatter(y={"dtype": "f8", "bdata": "!!"}, name="torn").add_scatter(y={"dtype": "O", "bdata": "AA=="})
     figure.add_scatter(x=["a"], y=["b"], error_y={"array": [1]}, name="words").add_scatter(x=[], y=[], name="none")
     found, others = tables(figure)
     assert [table.values.tolist() for table in found] == [[["trace 2", "1", "2"]]]
     assert others == [
-        "cake (pie)", "trace 3 (heatmap)", "short (scatter)", "torn (scatter)", "trace 6 (scatter)", "words (scatter)",
+        "cake (pie)", "trace 3 (contour)", "short (scatter)", "torn (scatter)", "trace 6 (scatter)", "words (scatter)",
     ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from workbench.figures import Figure
 
-_KINDS, _NUMBERS, _SAID = ("scatter", "scattergl", "bar"), ("x", "y"), ("hovertext", "text", "customdata")
+_KINDS, _NUMBERS, _SAID = ("scatter", "scattergl", "bar", "heatmap"), ("x", "y"), ("hovertext", "text", "customdata")
 _TAG = re.compile(r"</?(a|b|br|em|extra|i|s|span|strong|su[bp]|u)\b[^<>]*>")  # of plotly's own texts
 _FIELD = re.compile(r"%\{(\w+)[^{}]*\}")  # of its hover texts
 
@@ -77,18 +77,29 @@ def _columns(trace: dict[str, Any], layout: Any) -> dict[str, Any]:
     """Return a trace's points; raise ValueError or the like where it is none of ours."""
     if trace["type"] not in _KINDS:
         raise ValueError
-    raw = {name: _list(trace[name]) for name in (*_NUMBERS, *_SAID) if isinstance(trace.get(name), list | dict)}
+    flat = _flat(trace) if trace["type"] == "heatmap" else trace
+    raw = {name: _list(flat[name]) for name in (*_NUMBERS, "z", *_SAID) if isinstance(flat.get(name), list | dict)}
     cells, columns = {name: [*map(_cell, values)] for name, values in raw.items()}, dict[str, Any]()
     for name in (name for name in _NUMBERS if name in raw):
         axis, bar = layout[f"{name}axis{trace.get(f'{name}axis', name)[1:]}"], trace.get(f"error_{name}")
         columns[f"{name}: {_words(axis.title.text)}".rstrip(": ")] = cells[name]
         columns[f"{name} interval"] = _intervals(bar, raw[name], axis) if bar else ""
+    if "z" in raw:
+        columns[f"z: {_words(trace.get('colorbar', {}).get('title', {}).get('text'))}".rstrip(": ")] = cells["z"]
     usual = "".join([f"%{{{name}}}" for name in _SAID if name in raw][:1])
     hover = trace.get("hovertemplate", usual).replace("<br>", ", ").replace("$", "$$")
     template, name = Template(_FIELD.sub(r"${\1}", hover)), _words(trace.get("name"))
     points = (dict(zip(cells, point, strict=True)) for point in zip(*cells.values(), strict=True))
     columns["hover text"] = [_words(template.safe_substitute(point, fullData=name)) for point in points]
     return columns
+
+
+def _flat(trace: dict[str, Any]) -> dict[str, Any]:
+    """Return a heat map as points, one for each of its cells, row by row."""
+    rows = _list(trace["z"])
+    x, y = (_list(trace.get(name, [*range(n)])) for name, n in (("x", len(rows[0])), ("y", len(rows))))
+    cells = {name: [cell for row in _list(trace[name]) for cell in row] for name in ("z", *_SAID) if name in trace}
+    return trace | {"x": [*x] * len(y), "y": [each for each in y for _ in x]} | cells
 
 
 def _intervals(bar: dict[str, Any], values: list[Any], axis: Any) -> list[str]:
@@ -104,7 +115,8 @@ def _intervals(bar: dict[str, Any], values: list[Any], axis: Any) -> list[str]:
 def _list(value: Any) -> list[Any]:
     """Return a list, also one that plotly has packed."""
     if isinstance(value, dict):
-        value = np.frombuffer(base64.b64decode(value["bdata"], validate=True), value["dtype"]).tolist()
+        shape = [int(n) for n in value.get("shape", "-1").split(",")]
+        value = np.frombuffer(base64.b64decode(value["bdata"], validate=True), value["dtype"]).reshape(shape).tolist()
     return value
 
 
