@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from tests.coordinates import test_coordinates as every
+from workbench import pruning
 from workbench.errors import InputError
 from workbench.objective import Supervised
 
@@ -143,12 +144,16 @@ def test_a_probe(example):
 def test_a_score(example):
     score = example("A score")
     assert passes_its_examples(score)
-    theta = torch.randn(1000)
-    scores = score.magnitude(theta)
-    for n_kept in (0, 1, 137, 1000):
-        mask = score.keep(scores, n_kept)
-        assert mask.dtype == torch.bool
-        assert int(mask.sum()) == n_kept
-        if 0 < n_kept < 1000:
-            assert scores[mask].min() >= scores[~mask].max()  # larger = keep
-        assert int(score.keep(torch.ones(1000), n_kept).sum()) == n_kept  # ties too
+    model = torch.nn.Sequential(torch.nn.Linear(30, 20), torch.nn.ReLU(), torch.nn.Linear(20, 2))
+    objective = Supervised(model, (torch.randn(8, 30), torch.arange(8) % 2))
+    theta, prunable = objective.theta_0.clone(), pruning.prunable(objective.layout)
+    theta[: 30 * 20] *= 1000  # by magnitude alone the other layer would go
+    scores = score.relative_magnitude(objective, theta)
+    for density, n_kept in ((0.01, 6), (0.5, 320), (1.0, 640)):
+        mask = pruning.select(scores, density, prunable=prunable, layout=objective.layout)
+        assert int(mask[prunable].sum()) == n_kept
+        assert mask[~prunable].all()
+        if density < 1:
+            assert scores[mask & prunable].min() >= scores[~mask].max()  # larger = keep
+    half = pruning.select(scores, 0.5, prunable=prunable, layout=objective.layout)
+    assert 0.3 < float(half[620:660].float().mean()) < 0.7

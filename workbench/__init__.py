@@ -11,6 +11,7 @@ _HOMES = {
     "Full": "coordinates",
     "History": "training",
     "LayerScaled": "coordinates",
+    "Masked": "coordinates",
     "Recipe": "recipes",
     "Runs": "dimension",
     "Study": "study",
