@@ -150,6 +150,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--repeats", type=int, default=25, help="of a latency")
     parser.add_argument("--only", choices=("ensembles", "measurements", "latencies"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -159,4 +160,4 @@ if __name__ == "__main__":
     if options.only in {None, "measurements"}:
         measurements(options.rounds)
     if options.only in {None, "latencies"}:
-        latencies(25)
+        latencies(options.repeats)

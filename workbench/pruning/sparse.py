@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from workbench.errors import is_count, is_number, require
 from workbench.layout import layout_of
 
-PAYS_BELOW = 0.2  # density; 784 x 300 and larger, batches of 60 and more: tests/benchmarks/bench_sparse.py
+PAYS_BELOW = 0.2  # density, for 784 x 300 and larger, batches of 60 and more (tests/benchmarks/bench_sparse.py)
 _FEW = 16  # columns; below, MKL's product is the faster one
 
 
@@ -133,7 +133,7 @@ def sparsify(
     Args:
         module: Any network; left as it is.
         mask: True = kept, shape ``(D,)``, in the order of the network's layout.
-        below: Linear layers of a lower density become sparse.
+        below: Linear layers of a lower density become sparse, whether large enough to gain by it or not.
         layers: Names of the linear layers to make sparse instead, such as ``latency(...).faster``.
 
     Returns:
