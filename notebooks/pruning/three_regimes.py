@@ -1,7 +1,8 @@
 """The study's claims, their rules, the three regimes, and the judgement."""
 
 import numpy as np
-from plane_trials import Plane
+import pandas as pd
+from planes import Plane
 
 from workbench.study import Claim, Finding, Study, judge_interval, n_to_decide
 
@@ -77,6 +78,23 @@ def ends(draws: np.ndarray) -> tuple[float, float]:
     """Return the 95 % interval of resampled values."""
     low, high = np.quantile(draws, [0.025, 0.975])
     return float(low), float(high)
+
+
+def density_table(plane: Plane) -> pd.DataFrame:
+    """Return a row for each density: rank correlation with its interval, best and worst temperature, regimes."""
+    error, rho = 100 * plane.error, plane.spearman(plane.error)
+    drawn = plane.spearman(plane.draws.error)
+    names = np.array([plane.name(value) for value in plane.temperatures])
+    found = np.array(REGIMES)[regimes(plane.lmc.mean(0), plane.cka.mean(0))]
+    rows = []
+    for k, density in enumerate(plane.densities):
+        low, high = ends(drawn[:, k])
+        best, worst = (f"{names[i]}: {error[i, k]:.1f}" for i in (error[:, k].argmin(), error[:, k].argmax()))
+        row = {"density": f"{100 * density:g} %", "Spearman": f"{rho[k]:+.2f} [{low:+.2f}, {high:+.2f}]"}
+        row |= {"best, error %": best, "worst, error %": worst, "coldest to hottest": " ".join(found[:, k])}
+        rows.append(row | {"top eigenvalue": f"{plane.eigenvalue[:, 0, k].mean():.3g} to "
+                           f"{plane.eigenvalue[:, -1, k].mean():.3g}", "seeds": len(plane.seeds)})  # fmt: skip
+    return pd.DataFrame(rows).set_index("density")
 
 
 def judge(study: Study, plane: Plane) -> list[Finding]:
