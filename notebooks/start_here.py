@@ -1,7 +1,6 @@
-"""What `start_here.ipynb` calls: its trial, table, verdict, figure and live run, and the checks of its exercises."""
+"""What `start_here.ipynb` calls: its trial, table, verdict, figure and live run, and checks of its exercises."""
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,6 +30,14 @@ CLAIMS = (
         "A random subspace of a tenth of the network's dimensions is enough for 90 % of its accuracy.",
         "at d = D / 10, with at least 5 seeds of 4,000 steps or more: mean test accuracy is at least 0.9 of the whole "
         "network's",
+        ("digits",),
+    ),
+    workbench.Claim(
+        "pruned",
+        "learning-weights-and-connections",
+        "A tenth of the trained weights, the largest, is enough for 90 % of the accuracy after a short retraining.",
+        "at density 0.1, with at least 5 seeds of 4,000 steps or more, retrained for a tenth of the steps: mean test "
+        "accuracy is at least 0.9 of the whole network's",
         ("digits",),
     ),
 )
@@ -74,6 +81,11 @@ def train_once(d: int | None, seed: int, n_steps: int, watch: Callable[..., None
     return found | {"accuracy": float(right.mean()), "right": np.packbits(right).tobytes().hex()}
 
 
+def unpack(text: str) -> np.ndarray:
+    """Return what a trial has packed: 1 for each test image that was right, else 0."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8))[: len(digits().test)]
+
+
 def measure(
     sweep: workbench.Sweep,
     subspace_dims: Sequence[int],
@@ -98,8 +110,7 @@ def measure(
     dims = [*sorted({*subspace_dims, D // 10} - {D}), None]
     trials = sweep.map(train_once, [{"d": d, "seed": seed, "n_steps": n_steps} for d in dims for seed in seeds], tick)
     runs = pd.DataFrame([trial.result for trial in trials])
-    n = len(digits().test)
-    runs["right"] = [np.unpackbits(np.frombuffer(bytes.fromhex(bits), np.uint8))[:n] for bits in runs.right]
+    runs["right"] = [unpack(bits) for bits in runs.right]
     return runs
 
 
@@ -131,10 +142,14 @@ def shares(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def judge(study: workbench.Study, table: pd.DataFrame, n_steps: int) -> Finding:
-    """Judge the claim at d = D / 10 by its rule; a smaller run than the rule asks for decides nothing."""
-    D, tenth = int(table.index.max()), table.loc[table.index.max() // 10]
-    value, interval, n = tenth.share, (tenth.low, tenth.high), int(tenth.seeds)
-    detail, verdict = f"d = {D // 10} of D = {D:,}", "inconclusive"
+    """Judge the claim at d = D / 10 by its rule."""
+    D = int(table.index.max())
+    return judge_share(study, "tenth", table.loc[D // 10], f"d = {D // 10} of D = {D:,}", n_steps)
+
+
+def judge_share(study: workbench.Study, name: str, row: pd.Series, detail: str, n_steps: int) -> Finding:
+    """Judge a claim by its row of a table of shares; a smaller run than the rule asks for decides nothing."""
+    value, interval, n, verdict = row.share, (row.low, row.high), int(row.seeds), "inconclusive"
     if n < N_SEEDS or n_steps < N_STEPS:
         detail += f"; the rule asks for {N_SEEDS} seeds of {N_STEPS:,} steps"
     else:
@@ -142,7 +157,7 @@ def judge(study: workbench.Study, table: pd.DataFrame, n_steps: int) -> Finding:
         more = n_to_decide(value, interval, n, low=BAR) if verdict == "inconclusive" else None
         detail += f"; about {more} seeds would decide" if more else ""
     unit = "of the whole network's accuracy"
-    return study.judge("tenth", value=value, interval=interval, n=n, unit=unit, verdict=verdict, detail=detail)
+    return study.judge(name, value=value, interval=interval, n=n, unit=unit, verdict=verdict, detail=detail)
 
 
 @dataclass(frozen=True)
@@ -245,22 +260,6 @@ def live_run(runs: pd.DataFrame, n_steps: int) -> Callable[..., View]:
         return replace(view, accuracy=accuracy)
 
     return work
-
-
-def check_count(answer: Any) -> None:
-    """Check the number of parameters of a 64-20-15-10 network."""
-    widths = (64, 20, 15, 10)
-    weights, biases = sum(a * b for a, b in itertools.pairwise(widths)), sum(widths[1:])
-    slips = (
-        (weights, "These are the weights alone; every unit also has a bias."),
-        (weights + 3, "A layer has a bias for each of its units, not one in all."),
-        (weights + sum(widths), "The 64 inputs are pixels, not units: they have no biases."),
-        (weights + biases - 10, "The 10 outputs have biases too."),
-        (objective_of(0).D, "This is D of the network above; this one has two hidden layers."),
-    )
-    hint = "A layer from a to b units has a * b weights and b biases; there are three layers."
-    right = sum(p.numel() for p in workbench.mlp(widths).parameters())
-    check(answer, right, slips=slips, hint=hint, note=f"{weights:,} weights and {biases} biases.")
 
 
 def check_share(answer: Any, runs: pd.DataFrame) -> None:
