@@ -63,7 +63,9 @@ def phase_plane(plane: Plane) -> go.Figure:
             "y": 0.8 - 0.6 * row,
             "thickness": 12,
         }
-        written = names if i == 0 else np.char.mod("%s", np.vectorize(lambda v, d=digits: f"{v:{d}}")(z))
+        written = np.vectorize(lambda value, digits=digits: f"{value:{digits}}")(z)
+        if i == 0:
+            written = np.char.add(np.char.add(written, "<br>"), names)
         figure.add_heatmap(
             x=x, y=y, z=z, text=written, texttemplate="%{text}", textfont={"size": 11}, colorscale=scale, colorbar=bar,
             name=name, row=row + 1, col=col + 1,
@@ -111,7 +113,9 @@ def error_versus_density(plane: Plane, small: Mapping[float, Sequence[float]]) -
     own = 100 * np.array(list(small.values())).T
     _line(figure, list(small), own, "small dense", INK, "x", "dash")
     figure.update_xaxes(title="Density (share of weights kept, log)", **log_axis(span))
-    figure.update_yaxes(title=f"Test error (% of {plane.wrong.shape[3]:,} images, log)", type="log", dtick="D2")
+    shown = np.concatenate([np.asarray(trace.y, dtype=float) for trace in figure.data])
+    title = f"Test error (% of {plane.wrong.shape[3]:,} images, log)"
+    figure.update_yaxes(title=title, **log_axis((max(shown.min(), 0.05) / 1.5, min(100.0, 1.25 * shown.max()))))
     note = f"Mean and standard deviation of {len(plane.seeds)} seeds, from cold (blue) to hot (red)."
     return finish(figure, _title("Error after pruning and retraining", plane), note)
 
