@@ -10,9 +10,14 @@ from plotly.subplots import make_subplots
 from retrain_few import UNTRAINED
 from sparse_arms import ARMS
 
-from workbench.figures.style import COLOURS, INK, SYMBOLS, finish, log_axis
+from workbench.figures.style import COLOURS, GREY, INK, SYMBOLS, finish, log_axis
 
-_DASHES = {"small dense": "dash", "small dense, equal bits": "dot", "random": "dashdot"}
+_DASHES = dict.fromkeys(UNTRAINED, "dot") | {
+    "biases + norms": "dash",
+    "small dense": "dash",
+    "small dense, equal bits": "dot",
+    "random": "dashdot",
+}
 _NAMES = {"mlp": "MLP", "lenet": "LeNet", "cnn": "CNN with BatchNorm"}
 
 
@@ -32,7 +37,7 @@ def _line(figure: go.Figure, col: int, group: pd.Series, i: int, name: str, said
     figure.add_scatter(
         x=group.mean().index, y=group.mean(), error_y={"array": spread, "thickness": 1.2, "width": 3}, name=name,
         legendgroup=name, showlegend=not any(t.name == name for t in figure.data), mode="lines+markers", row=1, col=col,
-        marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8}, line={"color": COLOURS[i % len(COLOURS)], **line},
+        marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8}, line={"color": COLOURS[i % 6], **line},
         customdata=spread, hovertemplate=f"{name}<br>{said} ± %{{customdata:.4f}}<extra></extra>",
     )  # fmt: skip
 
@@ -65,9 +70,12 @@ def accuracy_versus_nonzeros(runs: pd.DataFrame) -> go.Figure:
             cell = own[own.arm == arm].groupby("share")["mean"]
             _line(figure, col, cell, i, arm, "%{x:.3f} of the parameters: %{y:.4f}", dash=_DASHES.get(arm, "solid"))
         figure.update_xaxes(title="Nonzeros / dense parameters (log)", **log_axis(span), row=1, col=col)
+        if not text:  # random masks may leave the panel
+            ends = own[own.arm != "random"].groupby(["arm", "reduction"])["mean"].agg(["mean", "std"]).fillna(0)
+            figure.update_yaxes(range=[(ends["mean"] - 1.2 * ends["std"]).min() - 0.01, 1.002], row=1, col=col)
         kind = "Test loss (nats a character)" if text else f"Test accuracy ({len(own.scores.iloc[0]):,} images)"
         figure.update_yaxes(title=kind, row=1, col=col)
-    note = f"Mean and standard deviation of {n} seeds, equal steps. Line across: the dense network.<br>"
+    note = f"Mean and standard deviation of {n} seeds, equal steps. Line: dense. Random may leave the panel.<br>"
     note += "Equal bits: a small dense network that may also use what the sparse one pays for its index."
     return finish(figure, "As many nonzeros, spent in different ways", note, height=560)
 
@@ -76,7 +84,7 @@ def loss_after_retraining(table: pd.DataFrame) -> go.Figure:
     """Draw each arm's test loss against sparsity, a panel a network; ``table`` as ``measure_retraining`` returns it."""
     networks = list(dict.fromkeys(table.network))
     figure, n = _panels(networks), table.seed.nunique()
-    arms = [*UNTRAINED, *(a for a in dict.fromkeys(table.arm) if a not in {*UNTRAINED, "dense"})]
+    arms = [*(a for a in dict.fromkeys(table.arm) if a not in {*UNTRAINED, "dense"}), *UNTRAINED]
     for col, network in enumerate(networks, 1):
         own = table[table.network == network].assign(loss=lambda t: [each.mean() for each in t.losses])
         span = [0.98 * own[own.sparsity > 0].sparsity.min(), own.sparsity.max() * 1.02]
@@ -88,10 +96,21 @@ def loss_after_retraining(table: pd.DataFrame) -> go.Figure:
         for i, arm in enumerate(arms):
             cell = own[own.arm == arm].groupby("sparsity").loss
             if len(cell):
-                dash = "dot" if arm in UNTRAINED else "solid"
-                _line(figure, col, cell, i, arm, "sparsity %{x:.2f}: %{y:.4f} nats", dash=dash)
+                look = {"color": GREY} if arm == UNTRAINED[0] else {"color": INK} if arm == UNTRAINED[1] else {}
+                _line(
+                    figure,
+                    col,
+                    cell,
+                    i,
+                    arm,
+                    "sparsity %{x:.2f}: %{y:.4f} nats",
+                    dash=_DASHES.get(arm, "solid"),
+                    **look,
+                )
         figure.update_xaxes(title="Sparsity (share of the weights removed)", range=span, row=1, col=col)
-        figure.update_yaxes(title="Test loss (nats, log scale)", type="log", dtick="D2", row=1, col=col)
+        levels = own.groupby(["arm", "sparsity"]).loss.mean()
+        axis = log_axis((0.8 * levels.min(), 1.4 * levels.max()))
+        figure.update_yaxes(title="Test loss (nats, log scale)", **axis, row=1, col=col)
     note = f"Mean and standard deviation of {n} seeds; equal steps for every arm. Dotted: not retrained."
     return finish(figure, "Pruned at once, then few or all parameters trained again", note, height=580)
 
@@ -129,11 +148,10 @@ def mask_view(runs: pd.DataFrame, shape: Sequence[int], bins: np.ndarray, reduct
     own = runs[(runs.network == "mlp") & (runs.seed == runs.seed.iloc[0])]
     dense = own[own.arm == "dense"].iloc[0]
     run = dense if reduction == 1 else own[(own.arm == "gradual") & (own.reduction == reduction)].iloc[0]
-    units = max(dense.inputs)
+    units, most = max(dense.inputs), max(run.inputs)
     figure = make_subplots(1, 3, horizontal_spacing=0.13, column_widths=[0.3, 0.3, 0.4])
     figure.add_heatmap(
-        z=np.reshape(run.inputs, shape), zmin=0, zmax=units, colorscale="Blues", row=1, col=1,
-        colorbar={"x": 0.25, "len": 0.8, "thickness": 10},
+        z=np.reshape(run.inputs, shape), zmin=0, zmax=most, colorscale="Blues", showscale=False, row=1, col=1,
         hovertemplate="pixel %{x}, %{y}: %{z} weights<extra></extra>",
     )  # fmt: skip
     layers = run.report["densities"]
@@ -157,7 +175,7 @@ def mask_view(runs: pd.DataFrame, shape: Sequence[int], bins: np.ndarray, reduct
     figure.update_layout(barmode="overlay", legend={"x": 0.99, "xanchor": "right", "y": 0.99})
     kept = run.report["n_kept"]
     note = f"{kept:,} of {run.report['n_parameters']:,} parameters, test accuracy {np.mean(run.scores):.3f} (one seed)."
-    note += f"<br>Left: weights kept of each pixel's {units}. Right: weights beyond ±1 stand in the outermost bars."
+    note += f"<br>Left: kept of each pixel's {units} weights, white none, darkest {most}."
     return finish(figure, f"MLP, 1 / {reduction} of the parameters", note, height=480)
 
 

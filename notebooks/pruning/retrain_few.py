@@ -13,11 +13,13 @@ from workbench import pruning
 from workbench.coordinates import Coordinates, Entries, Full, Masked, MaskedLowRank
 from workbench.layout import Layout, Point
 from workbench.objective import Supervised
+from workbench.pruning.scores import wanda
 from workbench.recipes import Recipe
 from workbench.sweeps import Sweep
 from workbench.training import Snapshot, train
 
 RANK = 2  # of masked low-rank changes
+CALIBRATION = 2000  # training examples on which Wanda measures inputs
 LR = 2e-3  # of the network before it is pruned
 UNTRAINED = ("none", "Wanda, not retrained")
 
@@ -79,7 +81,8 @@ def retrain(
     history = train(objective, whole, Recipe(n_steps, LR, batch_size=batch_size), seed)
     dense, records = history.point(whole), []
     records.append(_record(objective, dense, {"arm": "dense", "sparsity": 0.0, "d": objective.D}))
-    by_wanda = pruning.score("wanda", objective, dense.theta)
+    n_calibration = min(CALIBRATION, len(objective.splits["train"]))
+    by_wanda = wanda(objective, dense.theta, n_calibration, seed)
     objective.set_point(dense)
     for sparsity in sparsities:
         masks = [_mask(objective, scores, sparsity, seed) for scores in (dense.theta.abs(), by_wanda)]

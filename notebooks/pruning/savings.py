@@ -27,7 +27,7 @@ def measure_savings(
         networks: Widths of each.
         reductions: Weights over kept weights.
         n_examples: Fed at once.
-        n_rounds: Timings of each, of which the median counts.
+        n_rounds: Timings of each, of which the least counts.
 
     Returns:
         A row for each network and reduction: theoretical and measured speed-up of both, against the dense network.
@@ -42,7 +42,7 @@ def measure_savings(
             faster = latency(dense, zeros, x, n_repeats=n_rounds).faster
             small = pruning.shrink(_sequential(objective.module_at(objective.theta_0 * units)), x[:1])
             masked = [sparsify(dense, zeros, layers=layers) for layers in ((), faster)]
-            whole, *timed = _medians([dense, *masked, small], x, n_rounds)
+            whole, *timed = _least([dense, *masked, small], x, n_rounds)
             macs = sum(m.weight.numel() for m in small.modules() if isinstance(m, nn.Linear))
             free = pruning.prunable(objective.layout)
             rows.append({
@@ -77,8 +77,8 @@ def _sequential(module: nn.Module) -> nn.Sequential:
 
 
 @torch.no_grad()
-def _medians(modules: Sequence[nn.Module], x: torch.Tensor, n_rounds: int) -> list[float]:
-    """Return each module's median seconds of one pass on one thread; they alternate, and the first round warms up."""
+def _least(modules: Sequence[nn.Module], x: torch.Tensor, n_rounds: int) -> list[float]:
+    """Return each module's least seconds of a pass on one thread; they alternate, and other load only adds."""
     timers = [Timer("f(x)", globals={"f": module, "x": x}) for module in modules]
-    rounds = [[timer.timeit(5).mean for timer in timers] for _ in range(n_rounds + 1)]
-    return np.median(rounds[1:], axis=0).tolist()
+    rounds = [[timer.timeit(10).mean for timer in timers] for _ in range(n_rounds + 1)]
+    return np.min(rounds[1:], axis=0).tolist()
