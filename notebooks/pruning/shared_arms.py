@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from pruned import data, objective_of, pack, prunable, small_factor, unpack
-from torch import Tensor
+from torch import Tensor, nn
 
 from workbench import pruning
 from workbench.coordinates import Full, Masked, Shared
@@ -26,6 +26,7 @@ SHARED, NAIVE, TICKETS = "shared, stable", "shared, naive", "tickets"
 ARMS = (SHARED, NAIVE, "small dense", *PRUNERS, TICKETS)
 ROUNDS = 4  # of tickets
 SCORED = 1000  # training images that SNIP and GraSP see
+TEMPERATURE = 200.0  # by which GraSP's authors divide the logits that it scores
 BINS = np.linspace(-1, 1, 41)  # of the histograms of weights, the outermost without end
 BELOW = 0.2  # density from which on masked MLPs are trained together as sparse ones
 N_EVALUATIONS = 40  # of a run that is watched
@@ -41,8 +42,20 @@ def mask_of(arm: str, objective: Supervised, density: float, seed: int) -> Tenso
     if arm == "random":
         found = pruning.score("random", objective, theta, seed)
     else:
-        found = (snip if arm == "SNIP" else grasp)(objective, theta, n, seed)
+        found = snip(objective, theta, n, seed) if arm == "SNIP" else grasp(_cooled(objective), theta, n, seed)
     return pruning.select(found, density, prunable=free, layout=objective.layout, seed=seed)
+
+
+class _Divided(nn.Module):
+    def forward(self, logits: Tensor) -> Tensor:
+        """Divide by the temperature."""
+        return logits / TEMPERATURE
+
+
+def _cooled(objective: Supervised) -> Supervised:
+    """Return the objective of divided logits, of the same theta and training images."""
+    batch = objective.train_batch(torch.arange(len(objective.splits["train"])))
+    return Supervised(nn.Sequential(objective.module_at(objective.theta_0), _Divided()), batch)
 
 
 def train_arms(

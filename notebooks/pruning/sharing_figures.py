@@ -15,6 +15,10 @@ from wide_sparse import CONTROL, MASKS, MEMBERS, wide_right
 from workbench.figures.style import COLOURS, INK, SYMBOLS, finish, log_axis
 
 _NAMES = {"mlp": "MLP", "lenet": "LeNet", "cnn": "CNN with BatchNorm"}
+_LOOKS = {
+    arm: {"colour": colour, "symbol": symbol}
+    for arm, colour, symbol in zip(ARMS, (*COLOURS[:-1], "#8C564B", "#7F7F7F"), (*SYMBOLS, "diamond"), strict=True)
+}
 _BELOW = {"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"}
 
 
@@ -23,13 +27,14 @@ def _panels(titles: Sequence[str]) -> go.Figure:
     return figure.update_layout(legend=_BELOW)
 
 
-def _line(figure: go.Figure, col: int, i: int, name: str, x: Any, y: Any, error: Any, said: str, **line: Any) -> None:
-    """Add a line with bars, in the look of its number."""
-    colour = COLOURS[i % len(COLOURS)]
+def _line(
+    figure: go.Figure, col: int, look: dict[str, str], name: str, x: Any, y: Any, error: Any, said: str, dash: str
+) -> None:
+    """Add a line with bars."""
     figure.add_scatter(
         x=x, y=y, error_y={**error, "thickness": 1.2, "width": 3}, name=name, legendgroup=name, row=1, col=col,
         showlegend=not any(trace.name == name for trace in figure.data), mode="lines+markers",
-        marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8}, line={"color": colour, **line},
+        marker={"symbol": look["symbol"], "size": 8}, line={"color": look["colour"], "dash": dash},
         hovertemplate=f"{name}<br>{said}<extra></extra>",
     )  # fmt: skip
 
@@ -46,13 +51,13 @@ def accuracy_versus_compression(runs: pd.DataFrame) -> go.Figure:
             x=span, y=[dense] * 2, mode="lines", line={"color": INK, "width": 1.5}, name="dense", legendgroup="dense",
             showlegend=col == 1, hovertemplate="dense, all weights: %{y:.4f}<extra></extra>", row=1, col=col,
         )  # fmt: skip
-        for i, arm in enumerate(ARMS):
+        for arm in ARMS:
             cell = own[own.arm == arm].groupby("compression").accuracy
             if len(cell):
-                look = {"dash": "solid" if arm == SHARED else "dot" if arm in PRUNERS else "dash"}
-                look |= {"color": "#7F7F7F"} if i >= len(COLOURS) else {}
+                dash = "solid" if arm == SHARED else "dot" if arm in PRUNERS else "dash"
                 bars = {"array": cell.std(ddof=1).fillna(0)}
-                _line(figure, col, i, arm, cell.mean().index, cell.mean(), bars, "1 / %{x}: %{y:.4f}", **look)
+                x, y = cell.mean().index, cell.mean()
+                _line(figure, col, _LOOKS[arm], arm, x, y, bars, "1 / %{x}: %{y:.4f}", dash)
         figure.update_xaxes(title="Weights / numbers that are kept (log)", **log_axis(span), row=1, col=col)
         figure.update_yaxes(title=f"Test accuracy ({len(own.right.iloc[0]):,} images)", row=1, col=col)
     note = "Mean and standard deviation over seeds, equal steps and equal tuning. Line across: the dense network."
@@ -74,7 +79,8 @@ def gains(table: pd.DataFrame) -> go.Figure:
             dash = {"static": "dot", "SET": "dash"}.get(mask, "solid")
             shift = 0.004 * (i - len(arms) / 2)  # so that bars do not hide one another
             x, y = [s + shift for s in sparsities], [100 * d.value for d in found]
-            _line(figure, col, i, name, x, y, bars, "sparsity %{x:.2f}: %{y:+.2f} points", dash=dash)
+            look = {"colour": COLOURS[i], "symbol": SYMBOLS[i]}
+            _line(figure, col, look, name, x, y, bars, "sparsity %{x:.2f}: %{y:+.2f} points", dash)
         figure.add_hline(y=0, line={"color": INK, "width": 1.5}, row=1, col=col)
         figure.update_xaxes(title="Sparsity of the wider layers", tickvals=sparsities, row=1, col=col)
         figure.update_yaxes(title="Test accuracy over dense (points)", row=1, col=col)
@@ -123,21 +129,22 @@ def sharing_view(runs: pd.DataFrame, shape: Sequence[int], bins: np.ndarray, com
     dense = own[own.arm == "dense"].iloc[0]
     found = {arm: own[(own.arm == arm) & (own.compression == compression)] for arm in (SHARED, *PRUNERS)}
     run = {arm: dense if each.empty else each.iloc[0] for arm, each in found.items()}
-    figure = make_subplots(1, 3, horizontal_spacing=0.13, column_widths=[0.3, 0.3, 0.4])
+    figure = make_subplots(1, 3, horizontal_spacing=0.17, column_widths=[0.3, 0.3, 0.4])
     figure.add_heatmap(
         z=np.reshape(run["SNIP"].inputs, shape), zmin=0, colorscale="Blues", row=1, col=1,
-        colorbar={"x": 0.25, "len": 0.8, "thickness": 10},
+        colorbar={"x": 0.21, "len": 0.8, "thickness": 10},
         hovertemplate="pixel %{x}, %{y}: %{z} weights<extra></extra>",
     )  # fmt: skip
-    for i, arm in enumerate(PRUNERS):
-        layers = run[arm].densities
+    for arm in PRUNERS:
+        layers, look = run[arm].densities, _LOOKS[arm]
         figure.add_scatter(
             x=[f"layer {k}" for k in range(1, len(layers) + 1)], y=[v or None for v in layers.values()], name=arm,
-            mode="lines+markers", marker={"symbol": SYMBOLS[i + 1], "size": 9}, line={"color": COLOURS[i + 1]},
+            mode="lines+markers", marker={"symbol": look["symbol"], "size": 9}, line={"color": look["colour"]},
             hovertemplate=f"{arm}, %{{x}}: density %{{y:.4f}}<extra></extra>", row=1, col=2,
         )  # fmt: skip
     middle = (bins[1:] + bins[:-1]) / 2
-    for name, each, colour in ((SHARED, run[SHARED], COLOURS[0]), ("SNIP, kept", run["SNIP"], COLOURS[2])):
+    for name, arm in ((SHARED, SHARED), ("SNIP, kept", "SNIP")):
+        each, colour = run[arm], _LOOKS[arm]["colour"]
         counts = np.array(each.histogram) / max(1, np.sum(each.histogram))
         figure.add_bar(
             x=middle, y=counts, name=name, marker={"color": colour}, opacity=0.6, width=bins[1] - bins[0], row=1, col=3,
@@ -148,7 +155,7 @@ def sharing_view(runs: pd.DataFrame, shape: Sequence[int], bins: np.ndarray, com
     figure.update_xaxes(title="Layer", row=1, col=2)
     figure.update_yaxes(title="Share of weights kept (log)", **log_axis((0.001, 1.5)), row=1, col=2)
     figure.update_xaxes(title="Weight after training", row=1, col=3)
-    figure.update_yaxes(title="Share of the nonzero weights", range=[0, 1], row=1, col=3)
+    figure.update_yaxes(title="Share of the nonzero weights", range=[0, 0.6], row=1, col=3)
     figure.update_layout(barmode="overlay", legend=_BELOW)
     accuracy = {arm: each.accuracy for arm, each in run.items()}
     note = f"Test accuracy (one seed): {', '.join(f'{arm} {value:.3f}' for arm, value in accuracy.items())}."

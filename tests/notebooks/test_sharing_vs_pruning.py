@@ -89,6 +89,18 @@ def test_masks_are_the_scores_own():
     )
 
 
+def test_grasp_scores_logits_over_its_temperature():
+    objective = objective_of("mlp", "digits", 200, 0)
+    cooled, theta = shared_arms._cooled(objective), objective.theta_0
+    assert torch.allclose(200 * cooled.logits(theta, "train"), objective.logits(theta, "train"), atol=1e-4)
+    cold = pruning.select(
+        pruning.score("grasp", cooled, theta), 0.1, prunable=prunable(objective), layout=objective.layout
+    )
+    assert torch.equal(shared_arms.mask_of("GraSP", objective, 0.1, 0), cold)
+    plain = pruning.score("grasp", objective, theta)
+    assert not torch.equal(pruning.select(plain, 0.1, prunable=prunable(objective), layout=objective.layout), cold)
+
+
 def test_the_rate_is_the_one_of_least_validation_loss(runs):
     for arm, own in runs[(runs.seed == 0) & (runs.compression == 20)].groupby("arm"):
         tried = [[arm, 0.03], [arm, 0.1]]
