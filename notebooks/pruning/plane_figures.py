@@ -71,9 +71,9 @@ def phase_plane(plane: Plane) -> go.Figure:
             name=name, row=row + 1, col=col + 1,
             hovertemplate=f"density %{{x}}, {plane.knob} %{{y}}<br>{name}: %{{z:{digits}}} {unit}<extra></extra>",
         )  # fmt: skip
-        for edge in borders(regime):
-            figure.add_shape(type="line", **edge, line={"color": "#FFFFFF", "width": 6}, row=row + 1, col=col + 1)
-            figure.add_shape(type="line", **edge, line={"color": INK, "width": 3}, row=row + 1, col=col + 1)
+        for line in ({"color": "#FFFFFF", "width": 6}, {"color": INK, "width": 3}):  # seen on every ground
+            for edge in borders(regime):
+                figure.add_shape(type="line", **edge, line=line, row=row + 1, col=col + 1)
     figure.update_xaxes(title="Density (share of weights kept)", type="category")
     figure.update_yaxes(title=_HOT[plane.knob], type="category")
     note = f"Means of {len(plane.seeds)} seeds, two retrained copies each. Lines: borders of the regimes: I, LMC below"
@@ -150,7 +150,7 @@ def effect_figure(planes: Mapping[str, Plane]) -> go.Figure:
     figure.update_xaxes(title="Density (share of weights kept, log)", **log_axis(span))
     figure.update_yaxes(title="Spearman(temperature, test error)", range=[-1.08, 1.08])
     note = "Below 0 a higher temperature helps, above 0 it hurts. Bars: 95 % intervals over seeds and test images."
-    return finish(figure, "Where the effect of the temperature flips", note, height=440)
+    return finish(figure, "What a higher temperature does at each density", note, height=440)
 
 
 def density_view(plane: Plane, density: float) -> go.Figure:
@@ -200,7 +200,7 @@ def density_view(plane: Plane, density: float) -> go.Figure:
     note = (
         f"Means of {len(plane.seeds)} seeds; bars: one standard deviation. Every layer keeps this share of its weights."
     )
-    note += "<br>Right: coldest and hottest; weights beyond ±1 stand at the ends."
+    note += "<br>Right: coldest and hottest; weights beyond ±4 stand at the ends."
     return finish(figure, f"Density {100 * density:g} %", note, height=500)
 
 

@@ -21,7 +21,7 @@ from workbench.seeds import generator, key
 from workbench.training import Snapshot, train, train_group
 
 COPIES = 2  # retrained, of each pruned network
-BINS = np.linspace(-1, 1, 41)  # of weights
+BINS = np.linspace(-4, 4, 81)  # of weights
 
 
 def noisy_labels(labels: Tensor, n_classes: int, noise: float, seed: int) -> Tensor:
@@ -170,7 +170,7 @@ def _measure(
     logits = [objective.logits(theta, "test", batch_stats="recalibrated") for theta in copies]
     x, y = objective.splits["train"].batch(torch.arange(n_curvature).clamp(max=len(objective.splits["train"]) - 1))
     few = Supervised(objective.model, Split(x, y))
-    weights = copies[0][mask & free].clamp(-0.999, 0.999)
+    weights = copies[0][mask & free].clamp(-3.99, 3.99)
     return {
         "right": [_right(objective, theta) for theta in copies],
         "losses": losses,

@@ -105,7 +105,8 @@ def judge(study: Study, plane: Plane) -> list[Finding]:
 
     def say(name: str, value: float, interval: tuple[float, float], unit: str, detail: str, **bound: float) -> None:
         verdict = "inconclusive" if unmet else judge_interval(value, interval, **bound)
-        if verdict == "inconclusive" and not unmet and (more := n_to_decide(value, interval, n, **bound)):
+        more = n_to_decide(value, interval, n, **bound) if verdict == "inconclusive" and not unmet else None
+        if more and more > n:
             detail += f"; about {more} seeds would decide" if more <= 100 else "; over 100 seeds would be needed"
         about = detail + unmet
         found.append(study.judge(name, value=value, interval=interval, n=n, unit=unit, verdict=verdict, detail=about))

@@ -38,7 +38,7 @@ def plane(lmc=-0.2, seeds=6, images=50, noise=0.1, flip=True, dataset="digits"):
     return planes.Plane(
         dataset, "batch_size", noise, (256, 128, 64, 32, 16, 8), (0.05, 0.1, 0.2, 0.4, 0.8), tuple(range(seeds)), noisy,
         noisy[:, :, -1], connected, np.full(shape, 0.95), np.full(shape, 3.0), np.ones((*shape, 3)),
-        np.ones((*shape, 40)),
+        np.ones((*shape, 80)),
     )  # fmt: skip
 
 
