@@ -39,27 +39,28 @@ def _line(
     )  # fmt: skip
 
 
-def accuracy_versus_compression(runs: pd.DataFrame) -> go.Figure:
-    """Draw every arm's test accuracy against the compression of the weights; ``runs`` as from ``measure_sharing``."""
+def error_versus_compression(runs: pd.DataFrame) -> go.Figure:
+    """Draw every arm's test error against the compression of the weights; ``runs`` as from ``measure_sharing``."""
     networks = list(dict.fromkeys(runs.network))
     figure = _panels([f"{_NAMES[n]}, {runs[runs.network == n].seed.nunique()} seeds" for n in networks])
     for col, network in enumerate(networks, 1):
-        own = runs[runs.network == network]
+        own = runs[runs.network == network].assign(error=lambda t: 100 - 100 * t.accuracy)
         span = (0.85, 1.2 * own.compression.max())
-        dense = own[own.arm == "dense"].accuracy.mean()
+        dense = own[own.arm == "dense"].error.mean()
         figure.add_scatter(
             x=span, y=[dense] * 2, mode="lines", line={"color": INK, "width": 1.5}, name="dense", legendgroup="dense",
-            showlegend=col == 1, hovertemplate="dense, all weights: %{y:.4f}<extra></extra>", row=1, col=col,
+            showlegend=col == 1, hovertemplate="dense, all weights: %{y:.2f} %<extra></extra>", row=1, col=col,
         )  # fmt: skip
         for arm in ARMS:
-            cell = own[own.arm == arm].groupby("compression").accuracy
+            cell = own[own.arm == arm].groupby("compression").error
             if len(cell):
                 dash = "solid" if arm == SHARED else "dot" if arm in PRUNERS else "dash"
                 bars = {"array": cell.std(ddof=1).fillna(0)}
                 x, y = cell.mean().index, cell.mean()
-                _line(figure, col, _LOOKS[arm], arm, x, y, bars, "1 / %{x}: %{y:.4f}", dash)
+                _line(figure, col, _LOOKS[arm], arm, x, y, bars, "1 / %{x}: error %{y:.2f} %", dash)
         figure.update_xaxes(title="Weights / numbers that are kept (log)", **log_axis(span), row=1, col=col)
-        figure.update_yaxes(title=f"Test accuracy ({len(own.right.iloc[0]):,} images)", row=1, col=col)
+        title = f"Test error (% of {len(own.right.iloc[0]):,} images, log)"
+        figure.update_yaxes(title=title, **log_axis((1, 100)), row=1, col=col)
     note = "Mean and standard deviation over seeds, equal steps and equal tuning. Line across: the dense network."
     return finish(figure, "As few numbers: shared, pruned, or a small network", note, height=580)
 
@@ -153,7 +154,7 @@ def sharing_view(runs: pd.DataFrame, shape: Sequence[int], bins: np.ndarray, com
     figure.update_xaxes(title="Pixel column", row=1, col=1)
     figure.update_yaxes(title="Pixel row", autorange="reversed", row=1, col=1)
     figure.update_xaxes(title="Layer", row=1, col=2)
-    figure.update_yaxes(title="Share of weights kept (log)", **log_axis((0.001, 1.5)), row=1, col=2)
+    figure.update_yaxes(title="Share of weights kept (log)", **log_axis((0.0001, 1.5)), row=1, col=2)
     figure.update_xaxes(title="Weight after training", row=1, col=3)
     figure.update_yaxes(title="Share of the nonzero weights", range=[0, 0.6], row=1, col=3)
     figure.update_layout(barmode="overlay", legend=_BELOW)

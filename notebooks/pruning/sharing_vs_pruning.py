@@ -89,7 +89,7 @@ def sharing_table(runs: pd.DataFrame) -> pd.DataFrame:
         name = best_pruner(runs, network, compression)
         ours, best = (right_of(runs, network, arm, compression) for arm in (SHARED, name))
         row = {"network": network, "1 /": compression, "shared, stable": f"{100 * ours.mean():.2f}"}
-        row |= {"best pruner": name, "over it": _points(paired(ours, best))}
+        row |= {"best pruner": name if compression > 1 else "dense", "over it": _points(paired(ours, best))}
         for arm in (NAIVE, "small dense", TICKETS):
             there = _has(runs, network, arm, compression)
             row[f"over {arm}"] = _points(paired(ours, right_of(runs, network, arm, compression))) if there else ""

@@ -323,10 +323,11 @@ def test_the_closed_forms_claim_can_fail(tmp_path, monkeypatch):
 
 
 def test_figures_and_explorer_draw_the_runs(runs, sweep):
-    figure = sharing_figures.accuracy_versus_compression(runs)
+    figure = sharing_figures.error_versus_compression(runs)
     assert [trace.name for trace in figure.data] == ["dense", *ARMS]
     assert list(figure.data[1].x) == [1, 20]
-    assert figure.data[1].y[1] == runs[(runs.arm == SHARED) & (runs.compression == 20)].accuracy.mean()
+    accuracy = runs[(runs.arm == SHARED) & (runs.compression == 20)].accuracy.mean()
+    assert figure.data[1].y[1] == pytest.approx(100 - 100 * accuracy)
     linear = sharing_figures.linear_errors(linear_sharing.measure_linear(sweep, [2, 50], [0, 1, 2], 30))
     assert len(linear.data) == 12
     page = explore_sharing(runs, 20, live=False)
@@ -339,6 +340,7 @@ def test_figures_and_explorer_draw_the_runs(runs, sweep):
     assert box.children[0].children[1].data[0].z.sum() == 64 * 300
     table = study.sharing_table(runs)
     assert table.loc[("mlp", 1), "over tickets"] == ""
+    assert table.loc[("mlp", 1), "best pruner"] == "dense"
     assert table.loc[("mlp", 20), "seeds"] == 2
 
 
