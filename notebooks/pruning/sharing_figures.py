@@ -130,18 +130,18 @@ def sharing_view(runs: pd.DataFrame, shape: Sequence[int], bins: np.ndarray, com
     dense = own[own.arm == "dense"].iloc[0]
     found = {arm: own[(own.arm == arm) & (own.compression == compression)] for arm in (SHARED, *PRUNERS)}
     run = {arm: dense if each.empty else each.iloc[0] for arm, each in found.items()}
-    figure = make_subplots(1, 3, horizontal_spacing=0.17, column_widths=[0.3, 0.3, 0.4])
+    figure = make_subplots(1, 3, horizontal_spacing=0.14, column_widths=[0.3, 0.3, 0.4])
     figure.add_heatmap(
         z=np.reshape(run["SNIP"].inputs, shape), zmin=0, colorscale="Blues", row=1, col=1,
-        colorbar={"x": 0.21, "len": 0.8, "thickness": 10},
+        showscale=False,
         hovertemplate="pixel %{x}, %{y}: %{z} weights<extra></extra>",
     )  # fmt: skip
     for arm in PRUNERS:
         layers, look = run[arm].densities, _LOOKS[arm]
         figure.add_scatter(
-            x=[f"layer {k}" for k in range(1, len(layers) + 1)], y=[v or None for v in layers.values()], name=arm,
+            x=[str(k) for k in range(1, len(layers) + 1)], y=[v or None for v in layers.values()], name=arm,
             mode="lines+markers", marker={"symbol": look["symbol"], "size": 9}, line={"color": look["colour"]},
-            hovertemplate=f"{arm}, %{{x}}: density %{{y:.4f}}<extra></extra>", row=1, col=2,
+            hovertemplate=f"{arm}, layer %{{x}}: density %{{y:.4f}}<extra></extra>", row=1, col=2,
         )  # fmt: skip
     middle = (bins[1:] + bins[:-1]) / 2
     for name, arm in ((SHARED, SHARED), ("SNIP, kept", "SNIP")):
@@ -160,5 +160,8 @@ def sharing_view(runs: pd.DataFrame, shape: Sequence[int], bins: np.ndarray, com
     figure.update_layout(barmode="overlay", legend=_BELOW)
     accuracy = {arm: each.accuracy for arm, each in run.items()}
     note = f"Test accuracy (one seed): {', '.join(f'{arm} {value:.3f}' for arm, value in accuracy.items())}."
-    note += "<br>Left: weights that SNIP keeps of each pixel. Right: weights beyond ±1 stand in the outermost bars."
+    most = max(run["SNIP"].inputs)
+    note += (
+        f"<br>Left: weights that SNIP keeps of a pixel, up to {most}. Right: weights beyond ±1 in the outermost bars."
+    )
     return finish(figure, f"MLP, 1 / {compression} of the weights", note, height=500)
