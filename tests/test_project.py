@@ -211,11 +211,11 @@ def test_a_script_beside_the_clone_finds_the_package(tmp_path):
     assert done.returncode == 0
 
 
-def test_readme_example_runs(tmp_path):
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL))
+def test_readme_examples_run(tmp_path, block):
     (tmp_path / "example.py").write_text(block)
     done = subprocess.run([sys.executable, tmp_path / "example.py"], capture_output=True, text=True, check=True)
-    assert float(done.stdout) > 0.7  # chance is 0.5
+    assert float(done.stdout.split()[-1]) > 0.7  # accuracy, last; chance is 0.5 or less
 
 
 def test_torch_build_for_those_without_a_gpu_is_the_pinned_one():
