@@ -9,12 +9,10 @@ from workbench.study import Claim, Finding, Study, judge_interval, n_to_decide
 PAPER = "three-regime-pruning"
 CONNECTED, SIMILAR = -0.05, 0.9  # LMC in nats of training loss, CKA of logits: at least so much
 REGIMES = ("I", "II-A", "II-B")
-SEEDS, TEMPERATURES, NOISE, CELLS = 5, 6, 0.1, 10  # what the rules ask for
+SEEDS, TEMPERATURES, DENSITIES, NOISE, CELLS = 5, 6, 5, 0.1, 10  # what the rules ask for
 SPEARMAN, RIGHT, VIOLATIONS = 0.6, 0.7, 1
 _ON = ("digits", "mnist", "fashion_mnist")
-_ASKED = (
-    f"densities from 5 to 80 %, at least {TEMPERATURES} temperatures and {SEEDS} seeds, {100 * NOISE:g} % label noise"
-)
+_ASKED = f"{DENSITIES} densities from 5 to 80 %, at least {TEMPERATURES} temperatures and {SEEDS} seeds, {100 * NOISE:g} % label noise"
 CLAIMS = (
     Claim(
         "low",
@@ -145,6 +143,7 @@ def _count(plane: Plane) -> str:
 def _unmet(plane: Plane) -> str:
     """Say which of the rules' conditions a run does not meet."""
     asked = {
+        f"{DENSITIES} densities": len(plane.densities) >= DENSITIES,
         "densities from 5 to 80 %": plane.densities[0] <= 0.05 and plane.densities[-1] >= 0.8,
         f"{TEMPERATURES} temperatures": len(plane.temperatures) >= TEMPERATURES,
         f"{SEEDS} seeds": len(plane.seeds) >= SEEDS,

@@ -236,6 +236,19 @@ def test_what_the_rules_ask_for_must_be_met(tmp_path, monkeypatch, changes, miss
     assert all(finding.detail.endswith(f"; the rule asks for {missing}") for finding in found.values())
 
 
+def test_a_rule_that_two_densities_could_not_break_asks_for_five(tmp_path, monkeypatch):
+    made, few = plane(), [0, 4]
+    cut = {
+        name: getattr(made, name)[:, :, few] for name in ("wrong", "lmc", "cka", "eigenvalue", "losses", "histogram")
+    }
+    made = replace(made, densities=(0.05, 0.8), **cut)
+    monkeypatch.setenv("WORKBENCH_RUN_DIR", str(tmp_path))
+    study = Study(
+        "three_regimes", parameters={}, claims=three_regimes.CLAIMS, stages={}, dataset=plane_trials.data("digits")
+    )
+    assert {finding.verdict for finding in three_regimes.judge(study, made)} == {"inconclusive"}
+
+
 def test_the_table_names_best_and_worst():
     table = three_regimes.density_table(plane())
     assert table.loc["5 %", "best, error %"].startswith("batch 8: ")
