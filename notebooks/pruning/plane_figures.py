@@ -10,9 +10,11 @@ from planes import Plane
 from plotly.subplots import make_subplots
 from three_regimes import CONNECTED, REGIMES, SIMILAR, effects, regimes
 
-from workbench.figures.style import COLOURS, INK, SYMBOLS, finish, log_axis
+from workbench.figures.style import COLOURS, INK, ORANGE, SKY, SYMBOLS, finish, log_axis
 
 _HOT = {"batch_size": "Batch size (smaller = hotter)", "epochs": "Epochs (fewer = hotter)"}
+# White to a colour that dark text is still read on.
+_WARM, _COOL = ([[0, "#FFFFFF"], [1, colour]] for colour in (ORANGE, SKY))
 _RAMP = ["#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#8B2500"]  # from cold to hot
 
 
@@ -45,11 +47,11 @@ def phase_plane(plane: Plane) -> go.Figure:
     """
     lmc, cka = plane.lmc.mean(0), plane.cka.mean(0)
     regime = regimes(lmc, cka)
-    panels: dict[str, tuple[np.ndarray, str, str, str]] = {
-        "Test error and regime": (100 * plane.error, "%", "Cividis", ".1f"),
-        "Linear mode connectivity": (lmc, "nats", "Viridis", ".3f"),
-        "Similarity of outputs (CKA)": (cka, "CKA", "Viridis", ".3f"),
-        "Top Hessian eigenvalue": (np.log10(np.maximum(plane.eigenvalue.mean(0), 1e-6)), "log10", "Cividis", ".2f"),
+    panels: dict[str, tuple[np.ndarray, str, list[list[Any]], str]] = {
+        "Test error and regime": (100 * plane.error, "%", _WARM, ".1f"),
+        "Linear mode connectivity": (lmc, "nats", _COOL, ".3f"),
+        "Similarity of outputs (CKA)": (cka, "CKA", _COOL, ".3f"),
+        "Top Hessian eigenvalue": (np.log10(np.maximum(plane.eigenvalue.mean(0), 1e-6)), "log10", _WARM, ".2f"),
     }
     figure = make_subplots(2, 2, subplot_titles=list(panels), horizontal_spacing=0.2, vertical_spacing=0.17)
     x, y = _grid(plane)
@@ -67,13 +69,12 @@ def phase_plane(plane: Plane) -> go.Figure:
         if i == 0:
             written = np.char.add(np.char.add(written, "<br>"), names)
         figure.add_heatmap(
-            x=x, y=y, z=z, text=written, texttemplate="%{text}", textfont={"size": 11}, colorscale=scale, colorbar=bar,
-            name=name, row=row + 1, col=col + 1,
+            x=x, y=y, z=z, text=written, texttemplate="%{text}", textfont={"size": 11, "color": INK}, colorscale=scale,
+            colorbar=bar, name=name, row=row + 1, col=col + 1,
             hovertemplate=f"density %{{x}}, {plane.knob} %{{y}}<br>{name}: %{{z:{digits}}} {unit}<extra></extra>",
         )  # fmt: skip
-        for line in ({"color": "#FFFFFF", "width": 6}, {"color": INK, "width": 3}):  # seen on every ground
-            for edge in borders(regime):
-                figure.add_shape(type="line", **edge, line=line, row=row + 1, col=col + 1)
+        for edge in borders(regime):
+            figure.add_shape(type="line", **edge, line={"color": INK, "width": 3}, row=row + 1, col=col + 1)
     figure.update_xaxes(title="Density (share of weights kept)", type="category")
     figure.update_yaxes(title=_HOT[plane.knob], type="category")
     note = f"Means of {len(plane.seeds)} seeds, two retrained copies each. Lines: borders of the regimes: I, LMC below"

@@ -12,7 +12,8 @@ REGIMES = ("I", "II-A", "II-B")
 SEEDS, TEMPERATURES, DENSITIES, NOISE, CELLS = 5, 6, 5, 0.1, 10  # what the rules ask for
 SPEARMAN, RIGHT, VIOLATIONS = 0.6, 0.7, 1
 _ON = ("digits", "mnist", "fashion_mnist")
-_ASKED = f"{DENSITIES} densities from 5 to 80 %, at least {TEMPERATURES} temperatures and {SEEDS} seeds, {100 * NOISE:g} % label noise"
+_ASKED = f"{DENSITIES} densities from 5 to 80 %, at least {TEMPERATURES} temperatures and {SEEDS} seeds, "
+_ASKED += f"{100 * NOISE:g} % label noise"
 CLAIMS = (
     Claim(
         "low",

@@ -30,6 +30,16 @@
     return element ? getComputedStyle(element).opacity * opacity(element.parentElement) : 1;
   }
 
+  // The colour of a picture, such as a heat map, at a point.
+  function pixel(image, x, y) {
+    const box = image.getBoundingClientRect();
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.imageSmoothingEnabled = false;
+    canvas.drawImage(image, box.x - x, box.y - y, box.width, box.height);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  }
+
   // What is painted behind an element at a point: the elements there from it downwards, mixed until nothing shows through.
   function behind(element, x, y) {
     const all = document.elementsFromPoint(x, y);
@@ -37,8 +47,9 @@
     for (const each of all.slice(Math.max(all.indexOf(element), 0))) {
       const style = getComputedStyle(each);
       const shape = each instanceof SVGElement && !["svg", "g", "text", "tspan"].includes(each.tagName);
-      const [r, g, b, a] = rgba(shape ? style.fill : style.backgroundColor);
-      mixed = over(mixed, [r, g, b, a * opacity(each) * (shape ? style.fillOpacity : 1)]);
+      const picture = each.tagName === "image";
+      const [r, g, b, a] = picture ? pixel(each, x, y) : rgba(shape ? style.fill : style.backgroundColor);
+      mixed = over(mixed, [r, g, b, a * opacity(each) * (shape && !picture ? style.fillOpacity : 1)]);
       if (mixed[3] > 0.999) return mixed;
     }
     return over(mixed, [255, 255, 255, 1]);
