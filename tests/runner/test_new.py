@@ -75,12 +75,12 @@ def test_a_new_study_passes_every_check_of_its_figures(project, monkeypatch):
 
 
 def test_nothing_of_the_template_is_left(project):
-    made = new_study("three_regimes")
-    assert made == project / "notebooks" / "three_regimes.ipynb"
+    made = new_study("my_question")
+    assert made == project / "notebooks" / "my_question.ipynb"
     for suffix in (".ipynb", ".py", ".yml"):
         assert "template" not in made.with_suffix(suffix).read_text(encoding="utf-8").lower()
-    assert "# Three regimes: what" in made.read_text(encoding="utf-8")
-    assert studies.find("three-regimes") == made
+    assert "# My question: what" in made.read_text(encoding="utf-8")
+    assert studies.find("my-question") == made
 
 
 def test_where_there_is_no_project_the_working_directory_takes_it(tmp_path, command):
