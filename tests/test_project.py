@@ -40,7 +40,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 # Each a subject's box of tools; all else is the engine that every study runs on.
-TOOLKITS = ("pruning",)
+TOOLKITS = ("pruning", "probes", "merging")
 # Libraries with one home.
 HOMES = {
     "plotly": "figures",

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from workbench.errors import require, require_choice
-from workbench.examples import source
+from workbench.errors import is_count, require, require_choice
+from workbench.examples import Tensors, source
 from workbench.layout import Point, layout_of
 from workbench.seeds import generator
 
@@ -142,7 +142,7 @@ class Supervised:
 
     def module_at(self, point: Tensor | Point) -> nn.Module:
         """Return a plain module of its own at a point, in evaluation mode, to keep or to save."""
-        with self._visit(point):
+        with self.visit(point):
             module = copy.deepcopy(self.model)
         for parameter in module.parameters():
             parameter.data, parameter.grad = parameter.data.clone(), None
@@ -183,17 +183,39 @@ class Supervised:
     def _mean(self, outputs: Tensor, y: Tensor) -> Tensor:
         if self._per_example is _cross_entropy:  # the fused mean is faster and equal
             return F.cross_entropy(outputs.flatten(0, -2), y.flatten())
-        return self._losses(outputs, y).mean()
+        return self.losses(outputs, y).mean()
 
-    def _losses(self, outputs: Tensor, y: Tensor) -> Tensor:
+    def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return each example's loss, shape ``(n,)``, of a batch's outputs and targets; differentiable."""
         losses = self._per_example(outputs, y)
         require(losses.shape == y.shape[:1], "loss", "must return one value per example", tuple(losses.shape))
         return losses
 
+    def sample(self, n_examples: int | None, seed: int = 0, split: str = "train") -> "Supervised":
+        """Return an objective whose training split is some random examples of a split; they share the network.
+
+        Args:
+            n_examples: How many, without replacement; None for all of them in their order.
+            seed: Which ones.
+            split: Where they come from.
+
+        Raises:
+            InputError: If there are not as many, or no such split.
+        """
+        require_choice("split", split, tuple(self.splits))
+        other, examples = copy.copy(self), self.splits[split]
+        if n_examples is not None:
+            n = len(examples)
+            require(is_count(n_examples, 1) and n_examples <= n, "n_examples", f"must be in 1..{n}", n_examples)
+            index = torch.from_numpy(generator(seed, "score examples").permutation(n)[:n_examples]).to(self.device)
+            examples = Tensors(*examples.batch(index), self.device, self.dtype)
+        other.splits = {"train": examples}
+        return other
+
     # --- measurements: evaluation mode, everything left as it was --------------------------------------------------
 
     @contextmanager
-    def _visit(self, point: Tensor | Point, batch_stats: BatchStats = "stored") -> Iterator[None]:
+    def visit(self, point: Tensor | Point, batch_stats: BatchStats = "stored") -> Iterator[None]:
         """Stand at a point in evaluation mode; afterwards theta, gradient, buffers and mode are what they were."""
         require_choice("batch_stats", batch_stats, ("stored", "recalibrated"))
         kept = Point(self.theta.clone(), self.buffers())
@@ -231,10 +253,11 @@ class Supervised:
 
     def recalibrated(self, theta: Tensor) -> Point:
         """Return the point at theta with normalisation statistics recomputed there on the training split."""
-        with self._visit(theta, "recalibrated"):
+        with self.visit(theta, "recalibrated"):
             return Point(self.theta.clone(), self.buffers())
 
-    def _outputs(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+    def outputs(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield outputs and targets of a split, chunk by chunk, where the model stands and in the mode it is in."""
         require_choice("split", split, tuple(self.splits))
         for x, y in self.splits[split].chunks(self.chunk_size):
             yield self.model(x), y
@@ -242,16 +265,16 @@ class Supervised:
     @torch.no_grad()
     def logits(self, point: Tensor | Point, split: str = "test", batch_stats: BatchStats = "stored") -> Tensor:
         """Return the network's outputs on a split, shape ``(n, ...)``, in the order of the data."""
-        with self._visit(point, batch_stats):
-            return torch.cat([outputs for outputs, _ in self._outputs(split)])
+        with self.visit(point, batch_stats):
+            return torch.cat([outputs for outputs, _ in self.outputs(split)])
 
     @torch.no_grad()
     def per_example_loss(
         self, point: Tensor | Point, split: str = "train", batch_stats: BatchStats = "stored"
     ) -> Tensor:
         """Return each example's loss, shape ``(n,)``, in the order of the data."""
-        with self._visit(point, batch_stats):
-            return torch.cat([self._losses(outputs, y) for outputs, y in self._outputs(split)])
+        with self.visit(point, batch_stats):
+            return torch.cat([self.losses(outputs, y) for outputs, y in self.outputs(split)])
 
     def loss(self, point: Tensor | Point, split: str = "train", batch_stats: BatchStats = "stored") -> float:
         """Return the mean loss per example of a split."""
@@ -269,10 +292,10 @@ class Supervised:
         Returns:
             Mean loss, accuracy in 0..1 or the coefficient of determination, and each example's correctness.
         """
-        with self._visit(point, batch_stats):
-            pairs = list(self._outputs(split))
+        with self.visit(point, batch_stats):
+            pairs = list(self.outputs(split))
         outputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-        loss = float(self._losses(outputs, targets).double().mean())
+        loss = float(self.losses(outputs, targets).double().mean())
         if self.metric_name == "r2":
             errors, spread = outputs.flatten() - targets.flatten(), targets.double() - targets.double().mean()
             return Evaluation(loss, float(1 - errors.double().square().sum() / spread.square().sum()), None)
@@ -283,18 +306,18 @@ class Supervised:
 
     def gradient(self, point: Tensor | Point, split: str = "train") -> Tensor:
         """Return the exact gradient of a split's mean loss at a point, shape ``(D,)``, in evaluation mode."""
-        with self._visit(point):
+        with self.visit(point):
             self.grad.zero_()
             n = len(self.splits[split])
-            for outputs, y in self._outputs(split):
-                (self._losses(outputs, y).sum() / n).backward()
+            for outputs, y in self.outputs(split):
+                (self.losses(outputs, y).sum() / n).backward()
             return self.grad.clone()
 
     def __call__(self, theta: Tensor, split: str = "train") -> Tensor:
         """Return a split's mean loss as a differentiable function of theta, to any order; evaluation mode."""
-        with self._visit(self.theta):
+        with self.visit(self.theta):
             n, total = len(self.splits[split]), theta.new_zeros(())
             state = {**self.layout.views(theta), **self.buffers()}
             for x, y in self.splits[split].chunks(self.chunk_size):
-                total = total + self._losses(torch.func.functional_call(self.model, state, (x,)), y).sum() / n
+                total = total + self.losses(torch.func.functional_call(self.model, state, (x,)), y).sum() / n
             return total

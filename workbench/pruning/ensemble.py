@@ -161,7 +161,7 @@ class SparseEnsemble:
 
     def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return every example's loss in every network, shape ``(N, n)``."""
-        return self.objective._losses(outputs.flatten(0, 1), torch.cat([y] * len(outputs))).view(outputs.shape[:2])
+        return self.objective.losses(outputs.flatten(0, 1), torch.cat([y] * len(outputs))).view(outputs.shape[:2])
 
     @torch.no_grad()
     def evaluate(self, split: str = "test") -> list[Evaluation]:

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from workbench.errors import require
 from workbench.objective import Supervised
-from workbench.pruning.examples import some
 from workbench.pruning.products import add_up
 
 
@@ -66,7 +65,7 @@ def report(objective: Supervised, mask: Tensor, prunable: Tensor) -> Compression
     for name, given in (("mask", mask), ("prunable", prunable)):
         fits = given.shape == (objective.D,) and given.dtype == torch.bool
         require(fits, name, f"must be bools of shape ({objective.D},)", (str(given.dtype), tuple(given.shape)))
-    uses = add_up(some(objective, 1), objective.theta_0, _positions).double().cpu()
+    uses = add_up(objective.sample(1), objective.theta_0, _positions).double().cpu()
     mask, prunable = mask.cpu(), prunable.cpu()
     parts = zip(*(objective.layout.views(flat).items() for flat in (prunable, mask & prunable)), strict=True)
     densities = {name: float(kept.sum() / free.sum()) for (name, free), (_, kept) in parts if free.any()}

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from workbench.objective import Supervised
-from workbench.pruning.examples import mean_over_examples, some
+from workbench.pruning.examples import mean_over_examples
 
 
 def fisher_diagonal(objective: Supervised, theta: Tensor, n_examples: int | None = None, seed: int = 0) -> Tensor:
@@ -20,7 +20,7 @@ def fisher_diagonal(objective: Supervised, theta: Tensor, n_examples: int | None
     Returns:
         Shape ``(D,)``, nats squared per unit of theta squared.
     """
-    return mean_over_examples(some(objective, n_examples, seed), theta, lambda g: g.square())
+    return mean_over_examples(objective.sample(n_examples, seed), theta, lambda g: g.square())
 
 
 def fisher(objective: Supervised, theta: Tensor, n_examples: int | None = None, seed: int = 0) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from workbench.objective import Supervised
-from workbench.pruning.examples import differentiable_attention, some
+from workbench.pruning.examples import differentiable_attention
 
 
 def grasp(objective: Supervised, theta: Tensor, n_examples: int | None = None, seed: int = 0) -> Tensor:
@@ -27,9 +27,9 @@ def grasp(objective: Supervised, theta: Tensor, n_examples: int | None = None, s
         https://arxiv.org/abs/2002.07376. Their score is the negative of this one, and its
         largest are removed.
     """
-    batch = some(objective, n_examples, seed)
-    with batch._visit(theta), differentiable_attention():
-        loss = torch.cat([batch._losses(outputs, y) for outputs, y in batch._outputs("train")]).mean()
+    batch = objective.sample(n_examples, seed)
+    with batch.visit(theta), differentiable_attention():
+        loss = torch.cat([batch.losses(outputs, y) for outputs, y in batch.outputs("train")]).mean()
         parameters = [p for p in batch.model.parameters() if p.requires_grad]
         g = torch.autograd.grad(loss, parameters, create_graph=True)
         hg = torch.autograd.grad(g, parameters, [part.detach() for part in g])

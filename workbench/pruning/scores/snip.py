@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from workbench.objective import Supervised
-from workbench.pruning.examples import some
 
 
 def snip(objective: Supervised, theta: Tensor, n_examples: int | None = None, seed: int = 0) -> Tensor:
@@ -25,5 +24,5 @@ def snip(objective: Supervised, theta: Tensor, n_examples: int | None = None, se
     References:
         Lee et al. 2019, "SNIP", https://arxiv.org/abs/1810.02340; theirs is the sum over prunable entries alone.
     """
-    scores = some(objective, n_examples, seed).gradient(theta).mul_(theta).abs_()
+    scores = objective.sample(n_examples, seed).gradient(theta).mul_(theta).abs_()
     return scores.div_(scores.sum().clamp_min(torch.finfo(scores.dtype).tiny))

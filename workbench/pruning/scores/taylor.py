@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from workbench.objective import Supervised
-from workbench.pruning.examples import mean_over_examples, some
+from workbench.pruning.examples import mean_over_examples
 
 
 def taylor(objective: Supervised, theta: Tensor, n_examples: int | None = None, seed: int = 0) -> Tensor:
@@ -30,7 +30,7 @@ def taylor(objective: Supervised, theta: Tensor, n_examples: int | None = None, 
         products = objective.layout.views(g * theta).values()
         return torch.cat([_per_unit(p) if p.ndim > 1 else p.new_zeros(p.shape) for p in products])
 
-    return mean_over_examples(some(objective, n_examples, seed), theta, units)
+    return mean_over_examples(objective.sample(n_examples, seed), theta, units)
 
 
 def _per_unit(products: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from workbench.objective import Supervised
-from workbench.pruning.examples import some
 from workbench.pruning.products import add_up
 
 
@@ -29,7 +28,7 @@ def wanda(objective: Supervised, theta: Tensor, n_examples: int | None = None, s
         Sun et al. 2024, "A simple and effective pruning approach for large language models",
         https://arxiv.org/abs/2306.11695.
     """
-    return add_up(some(objective, n_examples, seed), theta, _squares).sqrt_().mul_(theta.abs())
+    return add_up(objective.sample(n_examples, seed), theta, _squares).sqrt_().mul_(theta.abs())
 
 
 def _squares(x: Tensor, weight: Tensor, out: Tensor, convolution: Any) -> Tensor:
