@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from workbench.coordinates import Full
 from workbench.errors import InputError
+from workbench.layout import Point
 from workbench.models import CharTransformer, lenet, mlp, small_cnn
 from workbench.objective import Supervised
 from workbench.pruning import prunable, select
@@ -324,3 +325,23 @@ def test_synflow_refuses(changes, message):
     with pytest.raises(InputError) as refused:
         synflow_mask(objective, objective.theta_0, **arguments)
     assert str(refused.value) == message
+
+
+def test_fisher_of_sampled_labels_is_that_of_the_networks_own_distribution():
+    model, x, y = (
+        mlp([4, 3]),
+        torch.randn(4000, 4, generator=torch.Generator().manual_seed(0)),
+        torch.zeros(4000).long(),
+    )
+    objective = Supervised(model, (x, y), dtype=torch.float64)
+    theta = objective.theta_0
+    p = objective.logits(theta, "train").softmax(-1)
+    wanted = ((p - p.square()).T @ x.double().square() / len(x)).flatten()  # of (p_c - [c = label]) x_i, squared
+    found = fisher_diagonal(objective, theta, labels="sampled")[:12]
+    torch.testing.assert_close(found, wanted, rtol=0.15, atol=0)
+    assert torch.equal(found, fisher_diagonal(objective, theta, labels="sampled")[:12])
+    assert (fisher_diagonal(objective, theta)[:12] / wanted - 1).abs().max() > 0.5
+    assert torch.equal(fisher_diagonal(objective, Point(theta, {})), fisher_diagonal(objective, theta))
+    line = Supervised(mlp([4, 1]), (x, x[:, :1]), loss="squared_error")
+    with pytest.raises(InputError, match="labels can be sampled from a classifier only, got 'sampled'"):
+        fisher_diagonal(line, line.theta_0, labels="sampled")

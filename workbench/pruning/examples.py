@@ -6,15 +6,17 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from workbench.layout import Point
 from workbench.objective import Supervised
 
 _AT_ONCE = 1 << 24  # entries of the examples' gradients held together
 
 
-def mean_over_examples(objective: Supervised, theta: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
+def mean_over_examples(objective: Supervised, point: Tensor | Point, value: Callable[[Tensor], Tensor]) -> Tensor:
     """Average a function of each example's own gradient, shape ``(D,)``, over the training split; evaluation mode."""
+    theta = point[0] if isinstance(point, tuple) else point
     examples, total = objective.splits["train"], torch.zeros_like(theta)
-    with objective.visit(theta), differentiable_attention():
+    with objective.visit(point), differentiable_attention():
         buffers = objective.buffers()
 
         def loss(at: Tensor, x: Tensor, y: Tensor) -> Tensor:
