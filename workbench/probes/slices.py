@@ -1,0 +1,255 @@
+"""Loss and error of some examples at many points: what lines, planes, barriers and curves are measured with."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial, reduce
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from workbench.errors import require, require_choice
+from workbench.layout import Point
+from workbench.objective import BatchStats, Supervised
+from workbench.probes.landscape import Landscape, Map
+
+Array = NDArray[np.float64]
+_CHUNK = 500  # examples a forward pass; a larger chunk's activations leave the processor's caches
+
+
+class Values(NamedTuple):
+    """Mean loss, mean error and, where asked for, the gradient's norm at each point, and what they cost.
+
+    ``residual`` is the difference in loss or error between the shortcut and a plain forward pass at the farthest
+    point; 0 where every point had its plain pass.
+    """
+
+    loss: Array
+    error: Array
+    gradient_norm: Array | None
+    residual: float
+    n_gradients: float
+
+    def shaped(self, *shape: int) -> "Values":
+        """Return the values as arrays of a shape."""
+        norm = self.gradient_norm
+        shown = None if norm is None else norm.reshape(shape)
+        return Values(self.loss.reshape(shape), self.error.reshape(shape), shown, *self[3:])
+
+    def columns(self) -> dict[str, Array]:
+        """Return what was measured by name, each a flat array."""
+        return {name: x.ravel() for name, x in zip(self._fields[:3], self[:3], strict=True) if x is not None}
+
+
+class Slices:
+    """Measures losses and errors at any phi; the model is left as it was.
+
+    An example's error is 1 where its class is wrong and 0 where it is right (averaged over a sequence), or its squared
+    error over the variance of the targets: errors' mean is 1 - accuracy, or 1 - the coefficient of determination.
+
+    Args:
+        objective: Network and examples.
+        point: Phi, shape ``(d,)``, with the buffers as they stand; or a point with its own.
+        coordinates: Theta as a function of phi; None where phi is theta itself.
+        batch_stats: ``"stored"`` statistics of BatchNorm, or ``"recalibrated"`` at every point on the whole training
+            split; one and the same without BatchNorm.
+        split: Whose examples are measured.
+        n_examples: How many of them, at random; None for all.
+        seed: Which ones.
+
+    Raises:
+        InputError: As :class:`Landscape` does, or if ``batch_stats`` is unknown.
+    """
+
+    def __init__(
+        self,
+        objective: Supervised,
+        point: Tensor | Point,
+        coordinates: Map | None,
+        batch_stats: BatchStats,
+        split: str,
+        n_examples: int | None,
+        seed: int,
+    ) -> None:
+        require_choice("batch_stats", batch_stats, ("stored", "recalibrated"))
+        landscape = Landscape(objective, point, coordinates, split=split, n_examples=n_examples, seed=seed)
+        self.whole, self.examples, self.n = objective, landscape.objective, landscape.n
+        self.phi, self.buffers, self.theta, self._map = landscape.phi, landscape.buffers, landscape.theta, coordinates
+        self.examples.chunk_size = min(_CHUNK, objective.chunk_size)
+        self.recalibrates = batch_stats == "recalibrated" and any(
+            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in objective.model.modules()
+        )
+        self.cost = (1 + self.recalibrates * len(objective.splits["train"]) / self.n) / 3  # gradients a point
+        self._scale = 1.0
+        if objective.metric_name == "r2":
+            targets = torch.cat([y for _, y in self.examples.splits["train"].chunks(self.n)]).double()
+            self._scale = float(self.n / (targets - targets.mean()).square().sum())
+
+    def check(self, name: str, direction: Tensor, *shape: int) -> None:
+        """Refuse directions that do not fit phi."""
+        wanted = (*shape, len(self.phi))
+        ok = tuple(direction.shape) == wanted and bool(direction.isfinite().all())
+        require(ok, name, f"must be finite, of shape {wanted}", tuple(direction.shape))
+
+    def settle(self, phi: Tensor, buffers: dict[str, Tensor] | None = None) -> Point:
+        """Return theta at phi with the statistics to be used there."""
+        at = Point(self.theta(phi).detach(), self.buffers if buffers is None else buffers)
+        if self.recalibrates:
+            with self.whole.visit(at, "recalibrated"):
+                return Point(self.whole.theta.clone(), self.whole.buffers())
+        return at
+
+    @torch.no_grad()
+    def each(self, at: Point) -> Tensor:
+        """Return every example's loss and error, shape ``(2, n)``, float64; nan where the loss is."""
+        with self.examples.visit(at), _computing(_pools(self.examples.model)):
+            return torch.cat([self._judge(*pair) for pair in self.examples.outputs("train")], dim=1)
+
+    def _judge(self, outputs: Tensor, y: Tensor) -> Tensor:
+        losses = self.examples.losses(outputs, y)
+        if self.examples.metric_name == "r2":
+            errors = self._scale * (outputs.reshape(y.shape) - y).square()
+        else:
+            errors = (outputs.argmax(-1) != y.view(outputs.shape[:-1])).to(losses.dtype)
+        errors = errors.reshape(len(y), -1).double()
+        mean = errors.sum(1) if self.examples.metric_name == "r2" else errors.mean(1)
+        return torch.stack([losses.double(), mean.where(~losses.isnan(), torch.nan)])
+
+    def gradient(self, phi: Tensor, at: Point) -> Tensor:
+        """Return the mean loss's gradient in phi, shape ``(d,)``, statistics of BatchNorm held fixed."""
+        return self.pull(phi, self.examples.gradient(at))
+
+    def pull(self, phi: Tensor, grad_theta: Tensor) -> Tensor:
+        """Return the coordinates' transposed Jacobian at phi times a vector of shape ``(D,)``."""
+        if self._map is None:
+            return grad_theta
+        phi = phi.clone().requires_grad_()
+        return torch.autograd.grad(self._map(phi), phi, grad_theta)[0]
+
+    def measure(self, directions: Tensor, at: Array, gradient_norm: bool = False) -> Values:
+        """Measure at ``phi + at @ directions``.
+
+        Where the first layer is linear or a convolution, its outputs are linear in the points' coordinates, so those
+        of the origin and of each direction are added up instead of being computed at every point. One point is then
+        measured plainly as well; if it differs, all are.
+
+        Args:
+            directions: Shape ``(k, d)``.
+            at: Coordinates of the points, shape ``(m, k)``; fastest where the last one varies first.
+            gradient_norm: Whether to take the gradient as well.
+
+        Returns:
+            Values at each point, in the order of ``at``.
+        """
+        plainly = self._map or self.recalibrates or gradient_norm
+        found = None if plainly else self._add_up(directions, at)
+        if found is not None:
+            corner = [int(np.abs(at).sum(1).argmax())]
+            residual = float(np.abs(found[:, corner] - self._plain(directions, at[corner])[:2]).max())
+            if not residual > 1e-4 * (1 + found[0, corner[0]]):  # nan is nan both ways
+                return Values(found[0], found[1], None, residual, (len(at) + 1) * self.cost)
+        loss, error, norm = self._plain(directions, at, gradient_norm)
+        return Values(loss, error, norm if gradient_norm else None, 0.0, len(at) * (self.cost + gradient_norm))
+
+    def _plain(self, directions: Tensor, at: Array, gradient_norm: bool = False) -> Array:
+        """Visit every point, shape ``(3, m)``."""
+        rows = []
+        for c in torch.from_numpy(at).to(directions):
+            phi = self.phi + c @ directions
+            there = self.settle(phi)
+            norm = float(self.gradient(phi, there).double().norm()) if gradient_norm else np.nan
+            rows.append([*self.each(there).mean(1).tolist(), norm])
+        return np.array(rows).T
+
+    @torch.no_grad()
+    def _add_up(self, directions: Tensor, at: Array) -> Array | None:
+        """Measure all points, the first layer's outputs added up, shape ``(2, m)``; None where that cannot be."""
+        examples, totals = self.examples, torch.zeros(2, len(at), dtype=torch.float64)
+        layer = next(m for m in examples.model.modules() if any(True for _ in m.parameters(recurse=False)))
+        if not isinstance(layer, nn.Linear | nn.Conv2d) or not all(p.requires_grad for p in layer.parameters()):
+            return None
+        plain, seen = layer.forward, list[tuple[Tensor, Tensor]]()
+        given: list[Tensor] = []
+
+        def forward(x: Tensor) -> Tensor:
+            if not given:
+                seen.append((x, plain(x)))
+            return given.pop() if given else seen[-1][1]
+
+        own = list(layer.parameters())
+        first = own[0].data_ptr() == examples.theta.data_ptr()  # then its part of theta need not be written
+        low = sum(p.numel() for p in own) if first else 0
+        ends = torch.stack([self.phi, *directions])
+        with examples.visit(Point(self.phi, self.buffers)), _computing({layer: forward, **_pools(examples.model)}):
+            for x, y in examples.splits["train"].chunks(examples.chunk_size):
+                seen.clear()
+                for end in ends:
+                    examples.set_point(end)
+                    examples.model(x)
+                inputs, hidden = zip(*seen, strict=True)
+                if len(seen) != len(ends) or not all(torch.equal(each, inputs[0]) for each in inputs):
+                    return None  # it is called more than once, or something that moves stands before it
+                for row in _rows(at):
+                    outputs = []
+                    for theta, h in zip(_along(ends[:, low:], at[row]), _along(hidden, at[row]), strict=True):
+                        examples.theta[low:] = theta
+                        given.append(h)
+                        outputs.append(examples.model(x))
+                    judged = self._judge(torch.cat(outputs), y.repeat(len(row), *[1] * (y.ndim - 1)))
+                    totals[:, row] += judged.view(2, len(row), -1).sum(2).cpu()
+        return (totals / self.n).numpy()
+
+
+def _rows(at: Array) -> Iterator[list[int]]:
+    """Cut points into runs that differ in their last coordinate only."""
+    for _, row in groupby(range(len(at)), key=lambda i: tuple(at[i, :-1])):
+        yield list(row)
+
+
+def _along(ends: Sequence[Tensor] | Tensor, row: Array) -> Iterator[Tensor]:
+    """Yield ``ends[0] + c @ ends[1:]`` for points c of one run."""
+    start = ends[0]
+    for c, end in zip(row[0, :-1].tolist(), ends[1:-1], strict=True):
+        start = start.add(end, alpha=c)
+    return (start.add(ends[-1], alpha=c) for c in row[:, -1].tolist())
+
+
+@contextmanager
+def _computing(forwards: dict[nn.Module, Map]) -> Iterator[None]:
+    """Let modules compute by other functions here."""
+    for module, forward in forwards.items():
+        module.__dict__["forward"] = forward
+    try:
+        yield
+    finally:
+        for module in forwards:
+            del module.__dict__["forward"]
+
+
+def _pools(model: nn.Module) -> dict[nn.Module, Map]:
+    """Compute plain max-pooling as the maximum of strided slices: the same bits in a fraction of the time on a CPU."""
+
+    def pool(x: Tensor, k: int) -> Tensor:
+        height, width = (side // k * k for side in x.shape[-2:])
+        return reduce(torch.maximum, (x[..., i:height:k, j:width:k] for i in range(k) for j in range(k)))
+
+    plain = [m for m in model.modules() if type(m) is nn.MaxPool2d and "forward" not in vars(m)]
+    usual = (0, 1, False, False)
+    return {
+        m: partial(pool, k=m.kernel_size)
+        for m in plain
+        if isinstance(m.kernel_size, int)
+        and m.stride == m.kernel_size
+        and (m.padding, m.dilation, m.ceil_mode, m.return_indices) == usual
+    }
+
+
+def grid(name: str, values: object) -> Array:
+    """Return a one-dimensional array of finite numbers, at least one."""
+    array = np.asarray(values, dtype=float)
+    ok = array.ndim == 1 and len(array) > 0 and bool(np.isfinite(array).all())
+    require(ok, name, "must be a list of finite numbers", values)
+    return array
