@@ -61,3 +61,11 @@ def floating_type(P: Projection) -> torch.dtype:
 def as_float64(x: torch.Tensor) -> np.ndarray:
     """Convert a tensor."""
     return x.detach().to("cpu", torch.float64).numpy()
+
+
+def memory_bytes(projection):
+    """Bytes of every tensor that a projection holds, working buffers included."""
+    held = [t for x in vars(projection).values() for t in (x if isinstance(x, tuple) else (x,))]
+    return sum(
+        {t.data_ptr(): t.nbytes() for t in (x.untyped_storage() for x in held if isinstance(x, Tensor))}.values()
+    )

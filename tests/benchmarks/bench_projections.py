@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tests.references import memory_bytes
 from workbench.coordinates import KINDS, Coordinates, Subspace, projection
 from workbench.errors import InputError
 from workbench.models import CharTransformer, lenet, mlp
@@ -120,7 +121,7 @@ def measure(network: str, d: int, kinds: list[str], rounds: int) -> None:
         arms[f"{kind} pair"] = pair(held[kind])
     found = medians(arms, rounds)
     for kind, coordinates in held.items():
-        bytes_per_parameter = coordinates.projection.memory_bytes / coordinates.D
+        bytes_per_parameter = memory_bytes(coordinates.projection) / coordinates.D
         row = f"{kind:>15} {d:>6} {found[f'{kind} pair']:>10.3f} {found[kind]:>8.3f} {found['plain']:>8.3f}"
         print(f"{row} {found[kind] / found['plain']:>6.2f} {bytes_per_parameter:>8.1f}", flush=True)
 

@@ -127,12 +127,6 @@ class Projection(ABC):
         """Return P v, a new tensor that can be differentiated any number of times."""
         return _Product.apply(v, self, False)
 
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes of every tensor the projection holds, working buffers included."""
-        held = [t for x in vars(self).values() for t in (x if isinstance(x, tuple) else (x,)) if isinstance(t, Tensor)]
-        return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in held}.values())
-
     def _require_room(self, n_bytes: int) -> None:
         """Refuse a projection too large to be worth storing, before it is drawn."""
         kind = type(self).__name__.lower()

@@ -103,8 +103,7 @@ def _gpu(_: Path) -> Said:
     if torch.cuda.is_available():
         return OK, ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
     if shutil.which("nvidia-smi") or Path("/proc/driver/nvidia").exists():
-        found = f"a driver, but torch {torch.__version__} finds no GPU"
-        return WARNING, found, "update the driver, or install a torch for CUDA"
+        return WARNING, f"a driver, but torch {torch.__version__} finds no GPU", "update it, or install torch for CUDA"
     return OK, "none: torch computes on the processor"
 
 
@@ -143,8 +142,7 @@ def _writable(out: Path) -> Said:
 def _disk(out: Path) -> Said:
     free = shutil.disk_usage(_near(out)).free / 1e9
     if free < 5:
-        remedy = "free some: `workbench clean` shows what runs take"
-        return PROBLEM if free < 1 else WARNING, f"{free:.1f} GB free", remedy
+        return PROBLEM if free < 1 else WARNING, f"{free:.1f} GB free", "`workbench clean` shows what runs take"
     return OK, f"{free:.1f} GB free"
 
 
@@ -158,8 +156,7 @@ def _file_system(out: Path) -> Said:
     place = next((folder for folder in (here, *here.parents) if folder in kinds), here)
     kind = kinds.get(place, "unknown")
     if _NETWORK.search(kind.lower()):
-        remedy = "keep runs on a local disk: locks and SQLite are not safe across a network"
-        return WARNING, f"{kind} at {place}", remedy
+        return WARNING, f"{kind} at {place}", "keep runs on a local disk: a network's locks and SQLite are not safe"
     return OK, f"{kind} at {place}"
 
 
