@@ -66,6 +66,5 @@ def as_float64(x: torch.Tensor) -> np.ndarray:
 def memory_bytes(projection):
     """Bytes of every tensor that a projection holds, working buffers included."""
     held = [t for x in vars(projection).values() for t in (x if isinstance(x, tuple) else (x,))]
-    return sum(
-        {t.data_ptr(): t.nbytes() for t in (x.untyped_storage() for x in held if isinstance(x, Tensor))}.values()
-    )
+    held = [t.untyped_storage() for t in held if isinstance(t, torch.Tensor)]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in held}.values())
