@@ -1,14 +1,16 @@
 """Loss and error of some examples at many points: what lines, planes, barriers and curves are measured with."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import groupby
-from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from workbench.errors import require, require_choice
@@ -20,31 +22,34 @@ Array = NDArray[np.float64]
 _CHUNK = 500  # examples a forward pass; a larger chunk's activations leave the processor's caches
 
 
-class Values(NamedTuple):
-    """Mean loss, mean error and, where asked for, the gradient's norm at each point, and what they cost.
+@dataclass(frozen=True)
+class Slice:
+    """Mean loss, mean error and, where asked for, the gradient's norm on a grid; nan where the loss is not a number.
 
-    ``residual`` is the difference in loss or error between the shortcut and a plain forward pass at the farthest
-    point; 0 where every point had its plain pass.
+    ``axes`` are the coordinates along each direction; arrays have the shape of their lengths, so that ``loss[i, j]``
+    belongs to ``axes[0][i]`` and ``axes[1][j]``. ``residual`` is the largest difference in loss or error between the
+    shortcut and a plain forward pass at the farthest point; 0 where every point had its plain pass.
     """
 
+    axes: tuple[Array, ...]
     loss: Array
     error: Array
     gradient_norm: Array | None
     residual: float
+    recalibrated: bool
     n_gradients: float
+    n_examples: int
+    seed: int
 
-    def shaped(self, *shape: int) -> "Values":
-        """Return the values as arrays of a shape."""
-        norm = self.gradient_norm
-        shown = None if norm is None else norm.reshape(shape)
-        return Values(self.loss.reshape(shape), self.error.reshape(shape), shown, *self[3:])
-
-    def columns(self) -> dict[str, Array]:
-        """Return what was measured by name, each a flat array."""
-        return {name: x.ravel() for name, x in zip(self._fields[:3], self[:3], strict=True) if x is not None}
+    def to_frame(self) -> pd.DataFrame:
+        """Return coordinates ``t``, or ``a`` and ``b``, and values, one row a point."""
+        names = ("t",) if len(self.axes) == 1 else ("a", "b")
+        columns = dict(zip(names, np.meshgrid(*self.axes, indexing="ij"), strict=True))
+        columns |= {name: getattr(self, name) for name in ("loss", "error", "gradient_norm")}
+        return pd.DataFrame({name: values.ravel() for name, values in columns.items() if values is not None})
 
 
-class Slices:
+class Slices(Landscape):
     """Measures losses and errors at any phi; the model is left as it was.
 
     An example's error is 1 where its class is wrong and 0 where it is right (averaged over a sequence), or its squared
@@ -75,24 +80,15 @@ class Slices:
         seed: int,
     ) -> None:
         require_choice("batch_stats", batch_stats, ("stored", "recalibrated"))
-        landscape = Landscape(objective, point, coordinates, split=split, n_examples=n_examples, seed=seed)
-        self.whole, self.examples, self.n = objective, landscape.objective, landscape.n
-        self.phi, self.buffers, self.theta, self._map = landscape.phi, landscape.buffers, landscape.theta, coordinates
-        self.examples.chunk_size = min(_CHUNK, objective.chunk_size)
-        self.recalibrates = batch_stats == "recalibrated" and any(
-            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in objective.model.modules()
-        )
+        super().__init__(objective, point, coordinates, split=split, n_examples=n_examples, seed=seed)
+        self.whole, self.seed, self.objective.chunk_size = objective, seed, min(_CHUNK, objective.chunk_size)
+        norms = [m for m in objective.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        self.recalibrates = batch_stats == "recalibrated" and bool(norms)
         self.cost = (1 + self.recalibrates * len(objective.splits["train"]) / self.n) / 3  # gradients a point
         self._scale = 1.0
         if objective.metric_name == "r2":
-            targets = torch.cat([y for _, y in self.examples.splits["train"].chunks(self.n)]).double()
+            targets = torch.cat([y for _, y in self.chunks()]).double()
             self._scale = float(self.n / (targets - targets.mean()).square().sum())
-
-    def check(self, name: str, direction: Tensor, *shape: int) -> None:
-        """Refuse directions that do not fit phi."""
-        wanted = (*shape, len(self.phi))
-        ok = tuple(direction.shape) == wanted and bool(direction.isfinite().all())
-        require(ok, name, f"must be finite, of shape {wanted}", tuple(direction.shape))
 
     def settle(self, phi: Tensor, buffers: dict[str, Tensor] | None = None) -> Point:
         """Return theta at phi with the statistics to be used there."""
@@ -105,32 +101,25 @@ class Slices:
     @torch.no_grad()
     def each(self, at: Point) -> Tensor:
         """Return every example's loss and error, shape ``(2, n)``, float64; nan where the loss is."""
-        with self.examples.visit(at), _computing(_pools(self.examples.model)):
-            return torch.cat([self._judge(*pair) for pair in self.examples.outputs("train")], dim=1)
+        with self.objective.visit(at), _computing(_pools(self.objective.model)):
+            return torch.cat([self._judge(*pair) for pair in self.objective.outputs("train")], dim=1)
 
     def _judge(self, outputs: Tensor, y: Tensor) -> Tensor:
-        losses = self.examples.losses(outputs, y)
-        if self.examples.metric_name == "r2":
-            errors = self._scale * (outputs.reshape(y.shape) - y).square()
+        losses = self.objective.losses(outputs, y).double()
+        if self.objective.metric_name == "r2":
+            errors = self._scale * (outputs.reshape(y.shape) - y).double().square().reshape(len(y), -1).sum(1)
         else:
-            errors = (outputs.argmax(-1) != y.view(outputs.shape[:-1])).to(losses.dtype)
-        errors = errors.reshape(len(y), -1).double()
-        mean = errors.sum(1) if self.examples.metric_name == "r2" else errors.mean(1)
-        return torch.stack([losses.double(), mean.where(~losses.isnan(), torch.nan)])
+            errors = (outputs.argmax(-1) != y.view(outputs.shape[:-1])).double().reshape(len(y), -1).mean(1)
+        return torch.stack([losses, errors.where(~losses.isnan(), torch.nan)])
 
-    def gradient(self, phi: Tensor, at: Point) -> Tensor:
-        """Return the mean loss's gradient in phi, shape ``(d,)``, statistics of BatchNorm held fixed."""
-        return self.pull(phi, self.examples.gradient(at))
+    def gradient_at(self, phi: Tensor, at: Point) -> Tensor:
+        """Return the mean loss's gradient in phi, shape ``(d,)``, at a settled point; its statistics are held fixed."""
+        there = copy.copy(self)
+        there.phi = phi
+        return there.pull(self.objective.gradient(at))
 
-    def pull(self, phi: Tensor, grad_theta: Tensor) -> Tensor:
-        """Return the coordinates' transposed Jacobian at phi times a vector of shape ``(D,)``."""
-        if self._map is None:
-            return grad_theta
-        phi = phi.clone().requires_grad_()
-        return torch.autograd.grad(self._map(phi), phi, grad_theta)[0]
-
-    def measure(self, directions: Tensor, at: Array, gradient_norm: bool = False) -> Values:
-        """Measure at ``phi + at @ directions``.
+    def measure(self, directions: Tensor, axes: tuple[ArrayLike, ...], gradient_norm: bool = False) -> Slice:
+        """Measure on the grid ``phi + sum_k axes[k] * directions[k]``.
 
         Where the first layer is linear or a convolution, its outputs are linear in the points' coordinates, so those
         of the origin and of each direction are added up instead of being computed at every point. One point is then
@@ -138,21 +127,36 @@ class Slices:
 
         Args:
             directions: Shape ``(k, d)``.
-            at: Coordinates of the points, shape ``(m, k)``; fastest where the last one varies first.
+            axes: Coordinates along each direction.
             gradient_norm: Whether to take the gradient as well.
 
         Returns:
-            Values at each point, in the order of ``at``.
+            The grid with its values.
+
+        Raises:
+            InputError: If directions or axes do not fit.
         """
+        shape, given = (len(axes), self.d), tuple(directions.shape)
+        ok = given == shape and bool(directions.isfinite().all())
+        require(ok, "directions", f"must be finite, of shape {shape}", given)
+        grids = tuple(np.asarray(axis, dtype=float) for axis in axes)
+        proper = all(g.ndim == 1 and len(g) > 0 and np.isfinite(g).all() for g in grids)
+        require(proper, "coordinates", "must be lists of finite numbers", axes)
+        at = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, len(axes))
         plainly = self._map or self.recalibrates or gradient_norm
-        found = None if plainly else self._add_up(directions, at)
+        found, n_gradients = None if plainly else self._add_up(directions, at), (len(at) + 1) * self.cost
+        residual = np.inf
         if found is not None:
             corner = [int(np.abs(at).sum(1).argmax())]
-            residual = float(np.abs(found[:, corner] - self._plain(directions, at[corner])[:2]).max())
-            if not residual > 1e-4 * (1 + found[0, corner[0]]):  # nan is nan both ways
-                return Values(found[0], found[1], None, residual, (len(at) + 1) * self.cost)
-        loss, error, norm = self._plain(directions, at, gradient_norm)
-        return Values(loss, error, norm if gradient_norm else None, 0.0, len(at) * (self.cost + gradient_norm))
+            there, plain = found[:, corner], self._plain(directions, at[corner])[:2]
+            alike = (there == plain) | (np.isnan(there) & np.isnan(plain))
+            residual = float(np.abs(np.subtract(there, plain, out=np.zeros((2, 1)), where=~alike)).max())
+        if found is None or not residual <= 1e-4 * (1 + np.nan_to_num(found[0, corner[0]])):
+            found, residual = self._plain(directions, at, gradient_norm), 0.0
+            n_gradients = len(at) * (self.cost + gradient_norm)
+        loss, error, *norms = found.reshape(-1, *map(len, grids))
+        norm = norms[0] if gradient_norm else None
+        return Slice(grids, loss, error, norm, residual, self.recalibrates, n_gradients, self.n, self.seed)
 
     def _plain(self, directions: Tensor, at: Array, gradient_norm: bool = False) -> Array:
         """Visit every point, shape ``(3, m)``."""
@@ -160,14 +164,14 @@ class Slices:
         for c in torch.from_numpy(at).to(directions):
             phi = self.phi + c @ directions
             there = self.settle(phi)
-            norm = float(self.gradient(phi, there).double().norm()) if gradient_norm else np.nan
+            norm = float(self.gradient_at(phi, there).double().norm()) if gradient_norm else np.nan
             rows.append([*self.each(there).mean(1).tolist(), norm])
         return np.array(rows).T
 
     @torch.no_grad()
     def _add_up(self, directions: Tensor, at: Array) -> Array | None:
         """Measure all points, the first layer's outputs added up, shape ``(2, m)``; None where that cannot be."""
-        examples, totals = self.examples, torch.zeros(2, len(at), dtype=torch.float64)
+        examples, totals = self.objective, torch.zeros(2, len(at), dtype=torch.float64)
         layer = next(m for m in examples.model.modules() if any(True for _ in m.parameters(recurse=False)))
         if not isinstance(layer, nn.Linear | nn.Conv2d) or not all(p.requires_grad for p in layer.parameters()):
             return None
@@ -236,20 +240,8 @@ def _pools(model: nn.Module) -> dict[nn.Module, Map]:
         height, width = (side // k * k for side in x.shape[-2:])
         return reduce(torch.maximum, (x[..., i:height:k, j:width:k] for i in range(k) for j in range(k)))
 
-    plain = [m for m in model.modules() if type(m) is nn.MaxPool2d and "forward" not in vars(m)]
-    usual = (0, 1, False, False)
+    sizes = {m: m.kernel_size for m in model.modules() if type(m) is nn.MaxPool2d and isinstance(m.kernel_size, int)}
+    usual = "kernel_size={0}, stride={0}, padding=0, dilation=1, ceil_mode=False"
     return {
-        m: partial(pool, k=m.kernel_size)
-        for m in plain
-        if isinstance(m.kernel_size, int)
-        and m.stride == m.kernel_size
-        and (m.padding, m.dilation, m.ceil_mode, m.return_indices) == usual
+        m: partial(pool, k=k) for m, k in sizes.items() if m.extra_repr() == usual.format(k) and not m.return_indices
     }
-
-
-def grid(name: str, values: object) -> Array:
-    """Return a one-dimensional array of finite numbers, at least one."""
-    array = np.asarray(values, dtype=float)
-    ok = array.ndim == 1 and len(array) > 0 and bool(np.isfinite(array).all())
-    require(ok, name, "must be a list of finite numbers", values)
-    return array
