@@ -1,4 +1,4 @@
-"""Merging: pure functions from the parameters of several networks to those of one."""
+"""Averages: pure functions from the parameters of several networks to those of one."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
