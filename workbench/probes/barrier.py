@@ -69,7 +69,7 @@ def barrier(
         objective: Network and examples.
         first: Theta or phi at t = 0, shape ``(d,)``; or a point with its buffers.
         second: Likewise at t = 1.
-        path: From t to theta or phi, such as a :class:`workbench.probes.Curve`; None for the segment.
+        path: From t to theta or phi, such as a :class:`workbench.merging.Curve`; None for the segment.
         n_points: Equally spaced t, both ends included.
         coordinates: Theta as a function of phi; None where phi is theta itself.
         batch_stats: Statistics of BatchNorm ``"recalibrated"`` at every point on the whole training split, ends
