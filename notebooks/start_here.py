@@ -40,6 +40,14 @@ CLAIMS = (
         "accuracy is at least 0.9 of the whole network's",
         ("digits",),
     ),
+    workbench.Claim(
+        "apart",
+        "loss-surfaces-mode-connectivity",
+        "Halfway on the straight line between two trained networks the accuracy is gone.",
+        "with at least 5 pairs of seeds of 4,000 steps or more: mean test accuracy halfway is at most 0.9 of the two "
+        "networks' own",
+        ("digits",),
+    ),
 )
 _COLOURS, _DASHES = (BLUE, ORANGE, GREEN, PURPLE, SKY), ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
@@ -147,14 +155,20 @@ def judge(study: workbench.Study, table: pd.DataFrame, n_steps: int) -> Finding:
     return judge_share(study, "tenth", table.loc[D // 10], f"d = {D // 10} of D = {D:,}", n_steps)
 
 
-def judge_share(study: workbench.Study, name: str, row: pd.Series, detail: str, n_steps: int) -> Finding:
-    """Judge a claim by its row of a table of shares; a smaller run than the rule asks for decides nothing."""
+def judge_share(
+    study: workbench.Study, name: str, row: pd.Series, detail: str, n_steps: int, *, below: bool = False
+) -> Finding:
+    """Judge a claim by its row of a table of shares; a smaller run than the rule asks for decides nothing.
+
+    The share must be at least ``BAR``, or at most that where the claim says ``below``.
+    """
+    ends = {"high" if below else "low": BAR}
     value, interval, n, verdict = row.share, (row.low, row.high), int(row.seeds), "inconclusive"
     if n < N_SEEDS or n_steps < N_STEPS:
         detail += f"; the rule asks for {N_SEEDS} seeds of {N_STEPS:,} steps"
     else:
-        verdict = judge_interval(value, interval, low=BAR)
-        more = n_to_decide(value, interval, n, low=BAR) if verdict == "inconclusive" else None
+        verdict = judge_interval(value, interval, **ends)
+        more = n_to_decide(value, interval, n, **ends) if verdict == "inconclusive" else None
         detail += f"; about {more} seeds would decide" if more else ""
     unit = "of the whole network's accuracy"
     return study.judge(name, value=value, interval=interval, n=n, unit=unit, verdict=verdict, detail=detail)
