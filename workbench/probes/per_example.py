@@ -90,13 +90,13 @@ def per_example(
     norms: list[Tensor] = []
     total, layered = at.phi.new_zeros(at.d), factored(at)
     with at.visit():
-        for x, y in at.chunks():
+        for x, y in at.chunks(1000 if layered else 50):  # small where gradients are formed
             if layered:
                 each, fits = pieces(at, x, partial(_column, at.objective, y))
                 layered = fits()
             if layered:
                 parts, summed = next(each)
-                one = [a.double().square().sum(1) * d.double().square().sum(1) for a, d in parts]
+                one = [(a.norm(dim=1).double() * d.norm(dim=1).double()).square() for a, d in parts]
                 norms.append(torch.stack(one).sum(0))
                 total += torch.cat([g.flatten() for g in summed]) / at.n
             else:
