@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -18,6 +19,30 @@ from workbench.objective import Supervised
 Map = Callable[[Tensor], Tensor]
 Matrix = Literal["hessian", "gauss_newton", "empirical_fisher"]
 _CHUNK = 250  # examples whose graph is stored together; larger ones leave the processor's caches
+
+
+class Where(TypedDict, total=False):
+    """In which coordinates, and on which examples: the arguments that every probe hands on to ``Landscape``."""
+
+    coordinates: Map | None
+    split: str
+    n_examples: int | None
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What every result carries.
+
+    Attributes:
+        n_gradients: Cost, in gradients of these examples: a matrix product counts as one, a forward pass as a third.
+        n_examples: How many examples the loss is the mean of; curvatures at different numbers do not compare.
+        seed: Of the examples and of all random vectors.
+    """
+
+    n_gradients: float
+    n_examples: int
+    seed: int
 
 
 class Landscape:
@@ -36,6 +61,7 @@ class Landscape:
         phi: Shape ``(d,)``.
         d: Number of coordinates.
         n: Number of examples.
+        seed: The seed.
         objective: Over these examples alone, as its training split.
 
     Raises:
@@ -57,7 +83,7 @@ class Landscape:
         require(phi.ndim == 1 and bool(phi.isfinite().all()), "point", "must be a finite vector", tuple(phi.shape))
         self.phi, self.d, self._map = phi.detach(), len(phi), coordinates
         self.objective = objective.sample(n_examples, seed, split)
-        self.n = len(self.objective.splits["train"])
+        self.n, self.seed = len(self.objective.splits["train"]), seed
         with self.visit():
             x, _ = next(self.objective.splits["train"].chunks(min(self.n, 32)))
             first, second = (self.objective.model(x).detach() for _ in range(2))

@@ -1,0 +1,55 @@
+"""Sharpness: exact on quadratics, unmoved by rescaling where it says so."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.probes.test_eigenpairs import quadratic
+from tests.probes.test_landscape import build, draw, maps
+from workbench.errors import InputError
+from workbench.objective import Supervised
+from workbench.probes import sharpness, trace
+
+
+def test_on_a_quadratic_both_are_known():
+    values = [9.0, 4.0, 1.0, 0.5]
+    objective, point = quadratic(values), torch.zeros(4).double()
+    found = sharpness(objective, point, radius=0.3, n_draws=400, n_steps=30)
+    assert found.worst_case == pytest.approx(0.09 * 9 / 2, rel=1e-3)
+    assert found.worst_case <= 0.09 * 9 / 2 + 1e-12  # a lower bound
+    assert (np.diff(found.worst_after) >= 0).all()
+    wanted = 0.09 / 4 * trace(objective, point).value / 2
+    assert abs(found.average - wanted) < 4 * found.average_error < wanted
+
+
+def test_adaptive_measures_stay_under_rescaling_and_plain_ones_move():
+    objective, point = build("mlp")
+    scaled = nn.Sequential(*objective.module_at(point))
+    for layer, factor in ((scaled[1], 5.0), (scaled[3], 0.2)):
+        layer.weight.data *= factor
+    scaled[1].bias.data *= 5
+    other = Supervised(scaled, objective.splits["train"].batch(None), dtype=torch.float64)
+    plain, adaptive = (
+        [sharpness(o, p, radius=0.2, adaptive=way) for o, p in ((objective, point), (other, other.theta_0))]
+        for way in (False, True)
+    )
+    assert adaptive[1].worst_case == pytest.approx(adaptive[0].worst_case, rel=1e-9)
+    assert adaptive[1].average == pytest.approx(adaptive[0].average, rel=1e-9)
+    assert plain[1].average > 2 * plain[0].average
+
+
+def test_every_coordinates():
+    objective, point = build("batch_norm")
+    for phi, chart in maps(objective, point):
+        found = sharpness(objective, (phi, point.buffers), coordinates=chart, n_steps=4, n_draws=2)
+        assert found.worst_case > 0
+        assert found.n_gradients == pytest.approx(7)
+
+
+def test_bad_input_is_refused():
+    objective, point = build("mlp")
+    with pytest.raises(InputError, match="radius must be positive, got 0"):
+        sharpness(objective, point, radius=0)
+    with pytest.raises(InputError, match="point must have a finite loss, got nan"):
+        sharpness(objective, 1e200 * draw(1, 53))

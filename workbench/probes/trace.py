@@ -1,0 +1,192 @@
+"""The sum of a Hessian's eigenvalues: exact where the network allows it, else estimated."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd import grad
+from torch.nn import functional as F
+
+from workbench.errors import is_count, require
+from workbench.layout import Point
+from workbench.objective import Supervised
+from workbench.probes.landscape import Landscape, Matrix, Measured, Where
+from workbench.seeds import generator
+
+_PLAIN = (nn.Sequential, nn.Flatten, nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Dropout)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_REMEDY = "check the loss there"
+_LAYERS = (nn.Linear, nn.Conv2d, *_NORMS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace(Measured):
+    """A trace.
+
+    Attributes:
+        value: In the loss's unit per squared unit of phi.
+        standard_error: Over random vectors; 0 where exact.
+        method: ``"exact"``, ``"hutchinson"`` or ``"hutch++"``.
+    """
+
+    value: float
+    standard_error: float
+    method: str
+
+
+def trace(
+    objective: Supervised,
+    point: Tensor | Point,
+    *,
+    matrix: Matrix = "hessian",
+    exact: bool = True,
+    n_products: int = 99,
+    **where: Unpack[Where],
+) -> Trace:
+    """Compute the trace of a Hessian, Gauss-Newton or empirical Fisher matrix.
+
+    A network that is linear in every single parameter almost everywhere has outputs whose second derivatives have no
+    diagonal. Then tr H = tr J' L J = mean over examples of sum_c l_c |J' u_c|^2, with l_c, u_c the eigenpairs of the
+    loss's Hessian in the example's outputs: one backward pass for each c, to the activations alone, and norms of outer
+    products. That is taken for plain sequences of linear, convolution, BatchNorm (evaluation mode), ReLU, pooling,
+    flatten and dropout layers without shared or frozen parameters, in theta's own coordinates.
+
+    All else is estimated from the same random products by two rules; the one with the smaller standard error is
+    returned. Hutchinson's is the mean of v'Mv over random signs v. Hutch++ is exact on the range of M S, S a third of
+    the products, and Hutchinson's on the rest of the space.
+
+    Args:
+        objective: Network and examples; left as they are.
+        point: Theta ``(D,)``, a point with buffers, or phi where there are coordinates.
+        matrix: Which matrix.
+        exact: Whether to take the exact way where it is open.
+        n_products: Of an estimate; a multiple of 3, at least 6. Where d is no more, unit vectors give the exact trace.
+        **where: ``coordinates``, ``split``, ``n_examples`` and ``seed``, as for ``Landscape``.
+
+    Returns:
+        Trace, error and method.
+
+    Raises:
+        InputError: If an argument breaks its rule, or the point has no finite second derivatives.
+
+    References:
+        Hutchinson 1990, https://doi.org/10.1080/03610919008812866; Meyer et al. 2021, "Hutch++", algorithm 1,
+        https://arxiv.org/abs/2010.09649.
+
+    Example:
+        >>> x, y = torch.diag(torch.tensor([1.0, 2.0])).double(), torch.zeros(2, 1)
+        >>> quadratic = Supervised(torch.nn.Linear(2, 1, bias=False), (x, y), loss="squared_error", dtype=x.dtype)
+        >>> found = trace(quadratic, quadratic.theta_0)
+        >>> round(found.value, 9), found.standard_error, found.method
+        (5.0, 0.0, 'exact')
+    """
+    rule = "must be a multiple of 3, at least 6"
+    require(is_count(n_products, 6) and n_products % 3 == 0, "n_products", rule, n_products)
+    landscape = Landscape(objective, point, **where)
+    free = exact and where.get("coordinates") is None and matrix != "empirical_fisher"
+    found = _exact if free and _piecewise_multilinear(objective.model) else _estimate
+    value, error, used, cost = found(landscape, matrix, n_products)
+    require(bool(np.isfinite(value)), "point", "must have finite second derivatives", value, _REMEDY)
+    return Trace(
+        value=value, standard_error=error, method=used, n_gradients=cost, n_examples=landscape.n, seed=landscape.seed
+    )
+
+
+def _piecewise_multilinear(model: nn.Module) -> bool:
+    """Whether outputs are known to be linear in each parameter: what other types of modules compute is not known."""
+    modules = [module for _, module in model.named_modules(remove_duplicate=False)]
+    owned = [p for module in modules for p in module.parameters(recurse=False)]
+    shared = len(owned) > len(set(owned))
+    return all(map(_qualifies, modules)) and not shared and all(p.requires_grad for p in owned)
+
+
+def _qualifies(module: nn.Module) -> bool:
+    if type(module) not in _PLAIN + _LAYERS or module._forward_hooks or module._forward_pre_hooks:
+        return False
+    plain = not getattr(module, "inplace", False) and getattr(module, "track_running_stats", True)
+    return plain and (
+        not isinstance(module, nn.Conv2d)
+        or (module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str))
+    )
+
+
+def _exact(landscape: Landscape, matrix: Matrix, n_products: int) -> tuple[float, float, str, float]:
+    """Return the trace, no error, and a bound on the cost: half a gradient for a pass to the activations."""
+    total, passes, seen = 0.0, 0, []
+    with landscape.visit(), ExitStack() as hooks:
+        for layer in landscape.objective.model.modules():
+            if isinstance(layer, _LAYERS) and layer.weight is not None:
+                handle = layer.register_forward_hook(lambda *of: seen.append((of[0], _columns(of[0], *of[1]), of[2])))
+                hooks.callback(handle.remove)
+        for x, y in landscape.chunks():
+            seen.clear()
+            outputs = landscape.objective.model(x)
+            values, factors = _curved(landscape, outputs, y)
+            for value, factor in zip(values.T, factors.unbind(-1), strict=True):
+                if bool(value.any()):
+                    passes += len(y)
+                    deltas = grad(outputs, [out for _, _, out in seen], factor.view_as(outputs), retain_graph=True)
+                    parts = [_squares(*each[:2], delta) for each, delta in zip(seen, deltas, strict=True)]
+                    total += float((value * torch.stack(parts).sum(0)).double().sum())
+    return total / landscape.n, 0.0, "exact", 1 + passes / landscape.n / 2
+
+
+def _curved(landscape: Landscape, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues ``(n, c)`` and -vectors ``(n, c, c)`` of the loss's Hessian in each example's outputs."""
+    at = outputs.detach().requires_grad_()
+    (slope,) = grad(landscape.objective.losses(at, y).sum(), at, create_graph=True)
+    columns = slope.reshape(len(y), -1).sum(0)
+    rows = [grad(each, at, retain_graph=True)[0].reshape(len(y), -1) for each in columns]
+    bent = torch.stack(rows, 1)
+    require(bool(bent.isfinite().all()), "point", "must have finite second derivatives", float("nan"), _REMEDY)
+    values, vectors = torch.linalg.eigh(bent)
+    noise = values.abs().amax(1, keepdim=True) * 10 * torch.finfo(values.dtype).eps  # cross-entropy has a zero
+    return values.where(values.abs() > noise, 0), vectors
+
+
+def _columns(layer: Any, inputs: Tensor) -> Tensor:
+    """Return what the weight multiplies at each place, shape ``(n, places, fan_in)``."""
+    if isinstance(layer, nn.Conv2d):
+        return F.unfold(inputs.detach(), layer.kernel_size, layer.dilation, layer.padding, layer.stride).mT  # type: ignore[arg-type]
+    if isinstance(layer, _NORMS):
+        normal = F.batch_norm(inputs.detach(), layer.running_mean, layer.running_var, eps=layer.eps)
+        return normal.reshape(*normal.shape[:2], -1).mT
+    return inputs.detach().reshape(len(inputs), -1, inputs.shape[-1])
+
+
+def _squares(layer: Any, columns: Tensor, delta: Tensor) -> Tensor:
+    """Return the squared norm of each example's gradient of the layer's parameters, shape ``(n,)``."""
+    last = isinstance(layer, nn.Linear)  # units come last, elsewhere second
+    delta = delta.reshape(len(delta), -1, delta.shape[-1]) if last else delta.reshape(*delta.shape[:2], -1).mT
+    if isinstance(layer, _NORMS):
+        squares = (delta * columns).sum(1).square().sum(1)
+    elif delta.shape[1] == 1:
+        squares = delta.square().sum((1, 2)) * columns.square().sum((1, 2))
+    else:
+        squares = (delta.mT @ columns).square().sum((1, 2))
+    return squares if layer.bias is None else squares + delta.sum(1).square().sum(1)
+
+
+def _estimate(landscape: Landscape, matrix: Matrix, n_products: int) -> tuple[float, float, str, float]:
+    """Return value, standard error, method and cost."""
+    like, third = landscape.phi, n_products // 3
+    with landscape.products(matrix) as product:
+        if landscape.d <= n_products:
+            rows = torch.stack([product(unit) for unit in torch.eye(landscape.d).to(like)])
+            return float(rows.trace()), 0.0, "exact", landscape.d + 1.0
+        draws = generator(landscape.seed, "trace").choice([-1.0, 1.0], (2 * third, landscape.d))
+        signs = torch.from_numpy(draws).to(like)
+        images = torch.stack([product(v) for v in signs])
+        whole = (signs * images).sum(1).double()
+        Q = torch.linalg.qr(images[:third].T).Q
+        MQ = torch.stack([product(q) for q in Q.T.contiguous()], 1)
+    inside, along = Q.T @ MQ, signs[third:] @ Q
+    left = whole[third:] - 2 * ((signs[third:] @ MQ) * along).sum(1) + ((along @ inside) * along).sum(1)
+    better = min(
+        (float(whole.std()) / np.sqrt(2 * third), float(whole.mean()), "hutchinson"),
+        (float(left.std()) / np.sqrt(third), float(inside.trace() + left.mean()), "hutch++"),
+    )
+    return better[1], better[0], better[2], n_products + 1.0
