@@ -132,7 +132,7 @@ def merge_repeat(
     first_images = base_images(setting, drawn)
     base = train_on(first_images, Supervised(network, first_images).theta_0, f"base {setting}", n_pretrain_epochs)
     trained = [each for each in (job.first, job.second) if each is not None]
-    images = [each or first_images for each in (job.first, job.second)]
+    images = [first_images if each is None else each for each in (job.first, job.second)]
     pairs = zip(("first", "second"), (job.first, job.second), strict=True)
     thetas = [base if each is None else train_on(each, base, name, n_epochs) for name, each in pairs]
     joint = train_on(both(*trained) if len(trained) == 2 else trained[0], base, "joint", n_epochs)

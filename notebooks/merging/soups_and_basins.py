@@ -1,6 +1,11 @@
-"""The study's claims and their rules."""
+"""The study's claims, their rules, and the judgement."""
 
-from workbench.study import Claim
+import numpy as np
+from soup_results import Merges, Soups
+from soup_tasks import Gain, paired
+
+from workbench.statistics import mean_interval
+from workbench.study import Claim, Finding, Study, judge_interval, n_to_decide
 
 SOUPS, FISHER = "model-soups", "fisher-merging"
 REPEATS, RUNS = 5, 16  # what the rules ask for
@@ -72,3 +77,68 @@ CLAIMS = (
         f"for Fisher merging, > {NEAR:g} % for the plain average; at least {REPEATS} seeds",
     ),
 )
+
+
+def judge(study: Study, soups: Soups, merges: Merges) -> list[Finding]:
+    """Judge every claim by its rule; a run that does not meet what the rule asks for decides nothing."""
+    return judge_soups(study, soups) + judge_merges(study, merges)
+
+
+def judge_soups(study: Study, soups: Soups) -> list[Finding]:
+    """Judge the claims of the first source."""
+    n, found = len(soups.seeds), []
+    few = [f"{REPEATS} repeats"] if n < REPEATS else []
+    unmet = few + ([f"{RUNS} fine-tunings"] if len(soups.runs) < RUNS else [])
+    for name, shifts, least in zip(("soup", "shift"), ((0,), (1, 2)), GAIN[soups.dataset], strict=True):
+        gain = soups.gain("greedy soup", shifts)
+        positive = sum(each > 0 for each in gain.seeds)
+        beside = ", ".join(f"{arm} {soups.gain(arm, shifts).value:+.2f}" for arm in ("uniform soup", "ensemble"))
+        said = f"positive in {positive} of {n} repeats; over the best single run too: {beside} points"
+        verdict = "" if positive >= POSITIVE * n else "fails"
+        found.append(_say(study, name, gain, "points", said, unmet, verdict, low=least or 1e-9))
+    for k, (name, bound) in enumerate((("basin", {"high": LOW}), ("apart", {"low": HIGH}))):
+        barriers = soups.barrier[:, k]
+        said = f"{barriers.shape[1]} pairs a repeat, from {barriers.min():.1f} to {barriers.max():.1f} points"
+        found.append(_say(study, name, over_seeds(barriers.mean(axis=1)), "points of test error", said, few, **bound))
+    slope = np.polyfit(soups.term[:, 0].ravel(), soups.gap[:, 0].ravel(), 1)[0]
+    said = f"{soups.gap.shape[2]} pairs a repeat; the gap rises by {slope:.2f} nats a nat predicted, 1 is exact"
+    return [*found, _say(study, "gap", over_seeds(soups.correlation), "correlation", said, few, low=CORRELATION)]
+
+
+def judge_merges(study: Study, merges: Merges) -> list[Finding]:
+    """Judge the claims of the second source."""
+    few, found = [f"{REPEATS} seeds"] if len(merges.seeds) < REPEATS else [], []
+    gains = {setting: merges.gain(setting) for setting in merges.right}
+    halves = [gains[setting] for setting in ("class split", "rotation")]
+    said = ", ".join(f"{name} {gain.mean():+.1f}" for name, gain in gains.items() if name != "donor")
+    found.append(_say(study, "experts", paired(sum(halves) / 2), "points", said, few, low=MARGIN))
+    said = f"empirical Fisher {merges.gain('donor', 'empirical Fisher').mean():+.1f} points over plain"
+    found.append(_say(study, "donor", paired(gains["donor"]), "points", said, few, low=MARGIN))
+    plain, fisher, _ = (over_seeds(each) for each in merges.toy[0])
+    both = judge_interval(*fisher[:2], high=NEAR), judge_interval(*plain[:2], low=NEAR)
+    verdict = "fails" if "fails" in both else "holds" if both == ("holds", "holds") else "inconclusive"
+    low, high = plain.interval
+    other = merges.toy[1].mean(axis=1)
+    said = f"plain average {plain.value:.1f} % [{low:.1f}, {high:.1f}]; with correlated features Fisher "
+    said += f"{other[1]:.2f} %, plain {other[0]:.1f} %, full matrix {other[2]:.2f} %"
+    return [*found, _say(study, "toy", fisher, "% of the norm", said, few, verdict)]
+
+
+def _say(
+    study: Study, name: str, gain: Gain, unit: str, detail: str, missing: list[str], verdict: str = "", **bound: float
+) -> Finding:
+    """Judge one claim; what is missing of what its rule asks for leaves it open."""
+    value, interval, own = gain
+    verdict = verdict or judge_interval(value, interval, **bound)
+    if missing:
+        verdict, detail = "inconclusive", f"{detail}; the rule asks for {' and '.join(missing)}"
+    elif verdict == "inconclusive" and bound:
+        more = n_to_decide(value, interval, len(own), **bound)
+        detail += f"; about {more} seeds would decide" if more and len(own) < more <= 100 else ""
+    return study.judge(name, value=value, interval=interval, n=len(own), unit=unit, verdict=verdict, detail=detail)
+
+
+def over_seeds(values: np.ndarray) -> Gain:
+    """Return mean and interval of one value a seed."""
+    mean, low, high = mean_interval(values)
+    return Gain(mean, (low, high), tuple(values.tolist()))
