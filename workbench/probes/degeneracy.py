@@ -26,7 +26,7 @@ class Degeneracy:
         gradient_rank: Of the Gram matrix of the outputs' gradients that reach it.
         effective: ``activation_rank * gradient_rank``, at most ``n_parameters``.
         twins: Pairs ``(layer, i, j)`` of ReLUs behind a layer that fire on the same examples, and on some.
-        spectra: Singular values of inputs and of gradients, each layer.
+        spectra: Singular values of inputs and of gradients, shape ``(k, 2, m)``, NaN behind the last.
         tolerance: Relative to the largest singular value; those below count as zero.
         n_gradients: Cost.
         seed: As given.
@@ -39,7 +39,7 @@ class Degeneracy:
     gradient_rank: NDArray[np.int64]
     effective: NDArray[np.int64]
     twins: tuple[tuple[str, int, int], ...]
-    spectra: tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]
+    spectra: NDArray[np.float64]
     tolerance: float
     n_gradients: float
     seed: int
@@ -120,6 +120,9 @@ def degeneracy(
         a = torch.cat([a, a.new_ones(len(a), 1)], 1) if m.bias is not None else a
         spectra.append(tuple(torch.linalg.svdvals(t.double()).cpu().numpy() for t in (a, torch.cat(slopes[m]))))
         twins += [(name, i, j) for i, j in _twins(out > 0)] if m is not list(named)[-1] else []
+    padded = np.full((len(spectra), 2, max(len(s) for pair in spectra for s in pair)), np.nan)
+    for row, s in zip(padded.reshape(-1, padded.shape[2]), (s for pair in spectra for s in pair), strict=True):
+        row[: len(s)] = s
     ranks = np.array([[int((s > tolerance * s.max()).sum()) for s in pair] for pair in spectra])
     sizes = np.array([sum(p.numel() for p in m.parameters(recurse=False)) for m in named])
     return Degeneracy(
@@ -129,7 +132,7 @@ def degeneracy(
         gradient_rank=ranks[:, 1],
         effective=ranks.prod(1),
         twins=tuple(twins),
-        spectra=tuple(spectra),
+        spectra=padded,
         tolerance=tolerance,
         n_gradients=float(z.shape[1]),
         seed=seed,
