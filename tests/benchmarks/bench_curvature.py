@@ -83,9 +83,9 @@ def measure(name: str, model: nn.Module, rounds: int, goals: dict[str, float]) -
 
     objective.set_point(point)
     objective.model.eval()
-    arms: dict[str, Callable[[], object]] = {
-        f"gradient, chunks of {c}": lambda c=c: gradient(c) for c in (250, 500, 1000)
-    }
+    arms: dict[str, Callable[[], object]] = {}
+    for size in (250, 500, 1000):
+        arms[f"gradient, chunks of {size}"] = lambda size=size: gradient(size)
     peer = curvlinops(objective, point)
     if peer:
         arms["curvlinops product"] = peer
@@ -112,9 +112,8 @@ def measure_density(n_seeds: int) -> None:
     found = [spectral_density(objective, point, seed=seed) for seed in range(n_seeds)]
     distances = [wasserstein_distance(each.support, exact, each.weights) / np.abs(exact).mean() for each in found]
     cost = np.mean([each.n_gradients for each in found])
-    print(
-        f"\ndensity, D = {objective.D:,}: {np.median(distances):.3f} {np.round(distances, 3)}   goal 0.2; {cost:.0f} products"
-    )
+    print(f"\ndensity, D = {objective.D:,}, {cost:.0f} products, goal 0.2: {np.median(distances):.3f}")
+    print(f"by seed {np.round(distances, 3)}")
     errors = [each.mean / exact.mean() - 1 for each in found]
     print(f"its trace's relative errors: {np.round(errors, 4)}")
 
