@@ -43,7 +43,7 @@ CLAIMS = (
     workbench.Claim(
         "apart",
         "loss-surfaces-mode-connectivity",
-        "Halfway on the straight line between two trained networks the accuracy is gone.",
+        "Halfway on the straight line between two trained networks at most 90 % of their accuracy is left.",
         "with at least 5 pairs of seeds of 4,000 steps or more: mean test accuracy halfway is at most 0.9 of the two "
         "networks' own",
         ("digits",),
@@ -158,10 +158,7 @@ def judge(study: workbench.Study, table: pd.DataFrame, n_steps: int) -> Finding:
 def judge_share(
     study: workbench.Study, name: str, row: pd.Series, detail: str, n_steps: int, *, below: bool = False
 ) -> Finding:
-    """Judge a claim by its row of a table of shares; a smaller run than the rule asks for decides nothing.
-
-    The share must be at least ``BAR``, or at most that where the claim says ``below``.
-    """
+    """Judge a row of a table of shares: at least ``BAR``, or at most; a run smaller than the rule's decides nothing."""
     ends = {"high" if below else "low": BAR}
     value, interval, n, verdict = row.share, (row.low, row.high), int(row.seeds), "inconclusive"
     if n < N_SEEDS or n_steps < N_STEPS:

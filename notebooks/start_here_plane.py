@@ -72,7 +72,7 @@ def measure(
 
 
 def halves(walks: pd.DataFrame) -> pd.DataFrame:
-    """Return the only row of the verdict: mean test accuracies at both ends and halfway, and the share of the latter."""
+    """Return mean test accuracies at the ends and halfway, and the share that is left there: a table of one row."""
     right = np.stack([np.stack(list(each.right)) for _, each in walks.groupby("seed", sort=False)])
     ends, middle = right[:, [0, -1]].mean(1), right[:, MIDDLE]
     sd = middle.mean(axis=1).std(ddof=1) if len(middle) > 1 else np.nan
