@@ -44,8 +44,7 @@ def gain_figure(soups: Soups) -> go.Figure:
             )  # fmt: skip
         figure.add_hline(y=0, line={"color": INK, "width": 1.5}, row=1, col=i + 1)
     figure.update_yaxes(title="Over the best single run (points)", row=1, col=1)
-    figure.update_xaxes(title="", tickangle=-35)
-    figure.update_xaxes(title="Network", row=1, col=2)
+    figure.update_xaxes(title="Network", tickangle=-35)
     note = (
         f"Small: {len(soups.seeds)} repeats of {len(soups.runs)} fine-tunings. Large: their mean, 95 % intervals over "
     )

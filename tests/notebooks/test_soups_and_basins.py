@@ -330,3 +330,9 @@ def test_answers_are_checked(capsys):
             soup_checks.check_fisher(wrong)
     with pytest.raises(WrongAnswer, match="take the second one"):
         soup_checks.check_share((made.barrier > 20).mean(), made)
+
+
+def test_the_authors_figures_have_their_gains():
+    table = soup_results.published_table()
+    assert table.loc["greedy soup"].tolist() == [81.03, 50.86, 0.64, 2.89]
+    assert table.index.tolist() == ["best single", "uniform soup", "greedy soup"]
