@@ -167,7 +167,7 @@ def judge_share(
         verdict = judge_interval(value, interval, **ends)
         more = n_to_decide(value, interval, n, **ends) if verdict == "inconclusive" else None
         detail += f"; about {more} seeds would decide" if more else ""
-    unit = "of the whole network's accuracy"
+    unit = "of the ends' accuracy" if below else "of the whole network's accuracy"
     return study.judge(name, value=value, interval=interval, n=n, unit=unit, verdict=verdict, detail=detail)
 
 

@@ -134,12 +134,12 @@ def draw(seen: probes.Slice, span: probes.Span, walks: pd.DataFrame) -> go.Figur
         x=[0, 1], y=[bar] * 2, mode="lines", name="90 % of the ends", line={"color": INK, "dash": "dash"}, **right,
         showlegend=False, hovertemplate="90 % of the ends: %{y:.3f}<extra></extra>",
     )  # fmt: skip
-    unit = "(Euclidean, in theta)"
-    figure.update_xaxes(title=f"Distance along the first two {unit}", **left)
-    figure.update_yaxes(title=f"Distance across {unit}", **left)
+    figure.update_xaxes(title="Distance from first to second (in θ)", **left)
+    figure.update_yaxes(title="Distance across (in θ)", **left)
     figure.update_xaxes(title="Part of the way between two networks", **right)
     images = len(walks.right.iloc[0])
     figure.update_yaxes(title=f"Test accuracy (fraction of {images} images)", range=[0, 1.03], **right)
-    note = "Left: training loss where three networks (diamonds) span a plane. Right: "
-    note += f"{walks.seed.nunique()} pairs of networks, each on its straight line;<br>dashed: 90 % of the ends' mean."
+    note = "Left: training loss on the plane of three networks (diamonds), lighter is lower; contours are even in its "
+    note += f"logarithm.<br>Right: {walks.seed.nunique()} other pairs of networks and the straight lines between them; "
+    note += "dashed: 90 % of the ends' mean."
     return finish(figure, "Between trained networks", note, height=520)
