@@ -133,12 +133,16 @@ def test_a_probe(example):
     objective.model.train()
     theta = torch.randn(objective.D)
     kept, before = theta.clone(), state(objective)
-    found = probe.gradient_norm(objective, theta)
+    found = probe.gradient_curvature(objective, theta)
     for was, now in zip(before, state(objective), strict=True):
         assert torch.equal(was, now) if isinstance(was, torch.Tensor) else was == now
     assert torch.equal(theta, kept)
-    assert found.total**2 == pytest.approx(sum(norm**2 for norm in found.tensors.values()))
-    assert list(found.tensors) == [entry.name for entry in objective.layout.entries]
+    g = objective.gradient(theta)
+    assert found.norm == pytest.approx(float(g.norm()))
+    way, step = g / g.norm(), 1e-2
+    bent = (objective.gradient(theta + step * way) - objective.gradient(theta - step * way)) @ way / (2 * step)
+    assert found.curvature == pytest.approx(float(bent), rel=0.02, abs=1e-3)
+    assert (found.n_examples, found.seed) == (8, 0)
 
 
 def test_a_score(example):
