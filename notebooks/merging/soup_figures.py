@@ -31,20 +31,20 @@ def gain_figure(soups: Soups) -> go.Figure:
         for k, (arm, own) in enumerate(columns.items()):
             colour = (GREY, *COLOURS)[k]
             figure.add_scatter(
-                x=[arm] * len(own), y=own, mode="markers", marker={"color": colour, "size": 7, "opacity": 0.5},
-                showlegend=False, hovertemplate=f"{arm}, one repeat: %{{y:+.2f}} points<extra></extra>",
+                x=own, y=[arm] * len(own), mode="markers", marker={"color": colour, "size": 7, "opacity": 0.5},
+                showlegend=False, hovertemplate=f"{arm}, one repeat: %{{x:+.2f}} points<extra></extra>",
                 row=1, col=i + 1,
             )  # fmt: skip
             low, high = soups.gain(arm, (i,)).interval if arm in ARMS else (own.mean(), own.mean())
             bars = {"array": [high - own.mean()], "arrayminus": [own.mean() - low], "width": 8, "thickness": 2}
             figure.add_scatter(
-                x=[arm], y=[own.mean()], mode="markers", error_y=None if np.isnan(low) else bars, showlegend=False,
+                x=[own.mean()], y=[arm], mode="markers", error_x=None if np.isnan(low) else bars, showlegend=False,
                 marker={"color": colour, "size": 12, "symbol": SYMBOLS[k], "line": {"color": INK, "width": 1}},
-                hovertemplate=f"{arm}, mean: %{{y:+.2f}} points<extra></extra>", row=1, col=i + 1,
+                hovertemplate=f"{arm}, mean: %{{x:+.2f}} points<extra></extra>", row=1, col=i + 1,
             )  # fmt: skip
-        figure.add_hline(y=0, line={"color": INK, "width": 1.5}, row=1, col=i + 1)
-    figure.update_yaxes(title="Over the best single run (points)", row=1, col=1)
-    figure.update_xaxes(title="Network", tickangle=-35)
+        figure.add_vline(x=0, line={"color": INK, "width": 1.5}, row=1, col=i + 1)
+    figure.update_yaxes(title="Network", autorange="reversed")
+    figure.update_xaxes(title="Over best single (points)")
     note = (
         f"Small: {len(soups.seeds)} repeats of {len(soups.runs)} fine-tunings. Large: their mean, 95 % intervals over "
     )
@@ -173,20 +173,20 @@ def own_view(
     steps: Sequence[int], validation: Sequence[float], bars: Sequence[tuple[str, float, float]], title: str, note: str
 ) -> go.Figure:
     """Draw an expert of the reader's own: how it trains, and accuracies with and without it, in and out of shift."""
-    figure = make_subplots(1, 2, horizontal_spacing=0.14)
+    figure = make_subplots(1, 2, horizontal_spacing=0.26)
     line: dict[str, Any] = {"mode": "lines+markers", "showlegend": False, "line": {"color": BLUE}}
     said = "step %{x:,}: validation accuracy %{y:.3f}<extra></extra>"
     figure.add_scatter(x=list(steps), y=list(validation), **line, hovertemplate=said, row=1, col=1)
     names = [name for name, *_ in bars]
     for i, (name, colour) in enumerate((("as they are", BLUE), ("rotated and noisy", VERMILION))):
         figure.add_scatter(
-            x=names, y=[100 * each[i + 1] for each in bars], mode="markers", name=name,
+            x=[100 * each[i + 1] for each in bars], y=names, mode="markers", name=name,
             marker={"color": colour, "symbol": SYMBOLS[i], "size": 11}, row=1, col=2,
-            hovertemplate="%{x}, " + name + ": %{y:.1f} %<extra></extra>",
+            hovertemplate="%{y}, " + name + ": %{x:.1f} %<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(title="Step of fine-tuning", rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title="Validation accuracy (fraction)", range=[0, 1.03], row=1, col=1)
-    figure.update_xaxes(title="Network", row=1, col=2)
-    figure.update_yaxes(title="Test accuracy (%)", row=1, col=2)
+    figure.update_xaxes(title="Test accuracy (%)", row=1, col=2)
+    figure.update_yaxes(title="Network", type="category", autorange="reversed", row=1, col=2)
     figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"})
     return finish(figure, title, note, height=480)

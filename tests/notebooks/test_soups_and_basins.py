@@ -282,7 +282,7 @@ def test_what_the_rules_ask_for_must_be_met(tmp_path, monkeypatch):
 def test_figures_draw_the_numbers():
     made, merged = soups(), merges()
     figure = soup_figures.gain_figure(made)
-    assert figure.data[5].y[0] == pytest.approx(5)  # the greedy soup's mean
+    assert figure.data[5].x[0] == pytest.approx(5)  # the greedy soup's mean
     figure = soup_figures.barrier_figure(made)
     assert sum(trace.name is not None for trace in figure.data) == 2
     assert figure.data[12].y[0] == pytest.approx(50)
