@@ -96,10 +96,11 @@ def judge_soups(study: Study, soups: Soups) -> list[Finding]:
         said = f"positive in {positive} of {n} repeats; over the best single run too: {beside} points"
         verdict = "" if positive >= POSITIVE * n else "fails"
         found.append(_say(study, name, gain, "points", said, unmet, verdict, low=least or 1e-9))
-    for k, (name, bound) in enumerate((("basin", {"high": LOW}), ("apart", {"low": HIGH}))):
+    for k, (name, low, high) in enumerate((("basin", None, LOW), ("apart", HIGH, None))):
         barriers = soups.barrier[:, k]
         said = f"{barriers.shape[1]} pairs a repeat, from {barriers.min():.1f} to {barriers.max():.1f} points"
-        found.append(_say(study, name, over_seeds(barriers.mean(axis=1)), "points of test error", said, few, **bound))
+        gain = over_seeds(barriers.mean(axis=1))
+        found.append(_say(study, name, gain, "points of test error", said, few, low=low, high=high))
     slope = np.polyfit(soups.term[:, 0].ravel(), soups.gap[:, 0].ravel(), 1)[0]
     said = f"{soups.gap.shape[2]} pairs a repeat; the gap rises by {slope:.2f} nats a nat predicted, 1 is exact"
     return [*found, _say(study, "gap", over_seeds(soups.correlation), "correlation", said, few, low=CORRELATION)]
@@ -111,7 +112,7 @@ def judge_merges(study: Study, merges: Merges) -> list[Finding]:
     gains = {setting: merges.gain(setting) for setting in merges.right}
     halves = [gains[setting] for setting in ("class split", "rotation")]
     said = ", ".join(f"{name} {gain.mean():+.1f}" for name, gain in gains.items() if name != "donor")
-    found.append(_say(study, "experts", paired(sum(halves) / 2), "points", said, few, low=MARGIN))
+    found.append(_say(study, "experts", paired((halves[0] + halves[1]) / 2), "points", said, few, low=MARGIN))
     said = f"empirical Fisher {merges.gain('donor', 'empirical Fisher').mean():+.1f} points over plain"
     found.append(_say(study, "donor", paired(gains["donor"]), "points", said, few, low=MARGIN))
     plain, fisher, _ = (over_seeds(each) for each in merges.toy[0])
@@ -125,15 +126,23 @@ def judge_merges(study: Study, merges: Merges) -> list[Finding]:
 
 
 def _say(
-    study: Study, name: str, gain: Gain, unit: str, detail: str, missing: list[str], verdict: str = "", **bound: float
+    study: Study,
+    name: str,
+    gain: Gain,
+    unit: str,
+    detail: str,
+    missing: list[str],
+    verdict: str = "",
+    low: float | None = None,
+    high: float | None = None,
 ) -> Finding:
     """Judge one claim; what is missing of what its rule asks for leaves it open."""
     value, interval, own = gain
-    verdict = verdict or judge_interval(value, interval, **bound)
+    verdict = verdict or judge_interval(value, interval, low, high)
     if missing:
         verdict, detail = "inconclusive", f"{detail}; the rule asks for {' and '.join(missing)}"
-    elif verdict == "inconclusive" and bound:
-        more = n_to_decide(value, interval, len(own), **bound)
+    elif verdict == "inconclusive":
+        more = n_to_decide(value, interval, len(own), low, high)
         detail += f"; about {more} seeds would decide" if more and len(own) < more <= 100 else ""
     return study.judge(name, value=value, interval=interval, n=len(own), unit=unit, verdict=verdict, detail=detail)
 
