@@ -9,7 +9,7 @@ from workbench.coordinates import Masked, Subspace, projection
 from workbench.errors import InputError
 from workbench.models import CharTransformer, lenet, mlp, small_cnn
 from workbench.objective import Supervised
-from workbench.probes import Landscape, landscape
+from workbench.probes import Landscape
 
 
 def draw(seed, *shape):
@@ -94,11 +94,10 @@ def test_everything_is_left_as_it_was():
     assert all(p.grad.data_ptr() >= objective.grad.data_ptr() for p in objective.model.parameters())
 
 
-def test_examples_are_averaged_and_not_batches(monkeypatch):
+def test_examples_are_averaged_and_not_batches():
     objective, point = build("mlp")
     found = []
     for size in (13, 9, 1):
-        monkeypatch.setattr(landscape, "_CHUNK", size)
         objective.chunk_size = size
         with Landscape(objective, point).products() as product:
             found.append(product(point.theta))

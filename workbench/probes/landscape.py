@@ -15,10 +15,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from workbench.errors import require, require_choice
 from workbench.layout import Point
 from workbench.objective import Supervised
+from workbench.probes.forwards import Map, computing, twice_differentiable
 
-Map = Callable[[Tensor], Tensor]
 Matrix = Literal["hessian", "gauss_newton", "empirical_fisher"]
-_CHUNK = 250  # examples whose graph is stored together; larger ones leave the processor's caches
 
 
 class Where(TypedDict, total=False):
@@ -102,7 +101,7 @@ class Landscape:
         with torch.random.fork_rng(), sdpa_kernel(SDPBackend.MATH), self.objective.visit(point):
             yield
 
-    def chunks(self, size: int = _CHUNK) -> Iterator[tuple[Tensor, Tensor]]:
+    def chunks(self, size: int = 250) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the examples' inputs and targets."""
         return self.objective.splits["train"].chunks(min(size, self.objective.chunk_size))
 
@@ -142,9 +141,11 @@ class Landscape:
             A function from v, shape ``(d,)``, to the product, shape ``(d,)``; valid inside the context.
         """
         require_choice("matrix", matrix, tuple(_MATRICES))
-        with self.visit():
+        forwards = twice_differentiable(self.objective.model)
+        with self.visit(), computing(forwards):
             chart = _Chart(self, matrix == "hessian")
-            batches = list(self.chunks())
+            images = any(isinstance(module, torch.nn.Conv2d) for module in forwards)
+            batches = list(self.chunks(250 if images else 500))  # larger ones leave the processor's caches
             build = partial(_MATRICES[matrix], self)
             first, n_bytes = _weighed(build, *batches[0])
             if n_bytes * len(batches) <= max_bytes:

@@ -2,9 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial, reduce
 from itertools import groupby
 
 import numpy as np
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from workbench.errors import require, require_choice
 from workbench.layout import Point
 from workbench.objective import BatchStats, Supervised
+from workbench.probes.forwards import computing, plain_pools
 from workbench.probes.landscape import Landscape, Map
 
 Array = NDArray[np.float64]
@@ -101,7 +100,7 @@ class Slices(Landscape):
     @torch.no_grad()
     def each(self, at: Point) -> Tensor:
         """Return every example's loss and error, shape ``(2, n)``, float64; nan where the loss is."""
-        with self.objective.visit(at), _computing(_pools(self.objective.model)):
+        with self.objective.visit(at), computing(plain_pools(self.objective.model)):
             return torch.cat([self._judge(*pair) for pair in self.objective.outputs("train")], dim=1)
 
     def _judge(self, outputs: Tensor, y: Tensor) -> Tensor:
@@ -187,7 +186,7 @@ class Slices(Landscape):
         first = own[0].data_ptr() == examples.theta.data_ptr()  # then its part of theta need not be written
         low = sum(p.numel() for p in own) if first else 0
         ends = torch.stack([self.phi, *directions])
-        with examples.visit(Point(self.phi, self.buffers)), _computing({layer: forward, **_pools(examples.model)}):
+        with examples.visit(Point(self.phi, self.buffers)), computing({layer: forward, **plain_pools(examples.model)}):
             for x, y in examples.splits["train"].chunks(examples.chunk_size):
                 seen.clear()
                 for end in ends:
@@ -219,29 +218,3 @@ def _along(ends: Sequence[Tensor] | Tensor, row: Array) -> Iterator[Tensor]:
     for c, end in zip(row[0, :-1].tolist(), ends[1:-1], strict=True):
         start = start.add(end, alpha=c)
     return (start.add(ends[-1], alpha=c) for c in row[:, -1].tolist())
-
-
-@contextmanager
-def _computing(forwards: dict[nn.Module, Map]) -> Iterator[None]:
-    """Let modules compute by other functions here."""
-    for module, forward in forwards.items():
-        module.__dict__["forward"] = forward
-    try:
-        yield
-    finally:
-        for module in forwards:
-            del module.__dict__["forward"]
-
-
-def _pools(model: nn.Module) -> dict[nn.Module, Map]:
-    """Compute plain max-pooling as the maximum of strided slices: the same bits in a fraction of the time on a CPU."""
-
-    def pool(x: Tensor, k: int) -> Tensor:
-        height, width = (side // k * k for side in x.shape[-2:])
-        return reduce(torch.maximum, (x[..., i:height:k, j:width:k] for i in range(k) for j in range(k)))
-
-    sizes = {m: m.kernel_size for m in model.modules() if type(m) is nn.MaxPool2d and isinstance(m.kernel_size, int)}
-    usual = "kernel_size={0}, stride={0}, padding=0, dilation=1, ceil_mode=False"
-    return {
-        m: partial(pool, k=k) for m, k in sizes.items() if m.extra_repr() == usual.format(k) and not m.return_indices
-    }
