@@ -35,7 +35,7 @@ def gain_figure(soups: Soups) -> go.Figure:
                 showlegend=False, hovertemplate=f"{arm}, one repeat: %{{x:+.2f}} points<extra></extra>",
                 row=1, col=i + 1,
             )  # fmt: skip
-            low, high = soups.gain(arm, (i,)).interval if arm in ARMS else (own.mean(), own.mean())
+            low, high = soups.gain(arm, (i,)).interval if arm in ARMS else (np.nan, np.nan)
             bars = {"array": [high - own.mean()], "arrayminus": [own.mean() - low], "width": 8, "thickness": 2}
             figure.add_scatter(
                 x=[own.mean()], y=[arm], mode="markers", error_x=None if np.isnan(low) else bars, showlegend=False,
@@ -72,7 +72,7 @@ def barrier_figure(soups: Soups) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(title="From one run to another (t)")
     figure.update_yaxes(title="Test error (%)", range=[0, 100])
-    note = f"Thick: mean of all {soups.error.shape[2]} pairs of {len(soups.seeds)} repeats (hover: 10th and 90th "
+    note = f"Thick: mean of {soups.error.shape[2]} pairs in each of {len(soups.seeds)} repeats (hover: 10th and 90th "
     note += f"percentile).<br>Thin: {min(_THIN, soups.error.shape[2])} pairs of the first repeat."
     return finish(figure, f"Between two fine-tuned networks: {soups.dataset}", note)
 
@@ -98,7 +98,7 @@ def gap_figure(soups: Soups) -> go.Figure:
             hovertemplate="predicted %{x:.4f}, measured %{y:.4f} nats<br>%{text}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(title="Predicted from flatness and confidence (nats)")
-    figure.update_yaxes(title="Loss of the soup minus loss of the ensemble (nats)")
+    figure.update_yaxes(title="Soup minus ensemble (nats of loss)")
     said = ", ".join(f"{value:.2f}" for value in soups.correlation)
     note = f"{len(soups.pairs)} pairs a repeat, shared start. Correlation by repeat: {said}."
     return finish(figure, "Soup against ensemble of two", note)
