@@ -58,7 +58,8 @@ def measure(rounds: int) -> None:
         print(f"\n{name}, D = {objective.D:,}: per-example norms, n = 2,000, over a full gradient")
         arms: dict[str, Callable[[], object]] = {
             "gradient": lambda o=objective, t=theta: o.gradient(t),
-            "norms": lambda o=objective, t=theta: per_example(o, t),
+            "norms": lambda o=objective, t=theta: per_example(o, t, coherence=False),
+            "norms and coherence": lambda o=objective, t=theta: per_example(o, t),
         }
         timed(arms, "gradient", rounds, {"norms": 1})
         print("tangent kernel, n = 100, C = 10, over a gradient of these")

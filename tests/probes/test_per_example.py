@@ -43,6 +43,10 @@ def test_they_are_those_of_the_dense_jacobian(name):
         path = "layers" if chart is None and name != "transformer" else "vmap"
         assert found.path == kernel.path == path
         assert found.n_gradients == (1 if path == "layers" else n)
+        alone = per_example(**at, coherence=False)
+        np.testing.assert_array_equal(alone.squared_norms, found.squared_norms)
+        assert np.isnan([alone.mean_squared, alone.coherence, alone.noise_scale]).all()
+        assert alone.n_gradients == (2 / 3 if path == "layers" else n)
 
 
 def means(targets):
@@ -76,11 +80,24 @@ class Twice(nn.Module):
         return self.layer(self.layer(x).tanh())
 
 
-def test_a_layer_called_twice_is_seen():
-    objective = Supervised(Twice(), (draw(0, 6, 4), torch.arange(6) % 4), dtype=torch.float64)
+class Asks(nn.Module):
+    """A network whose path depends on its data, which ``vmap`` cannot run."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = Twice()
+
+    def forward(self, x):
+        return torch.cat([self.layer(row[None]) * (2 if row.sum().item() > 0 else 1) for row in x])
+
+
+@pytest.mark.parametrize(("model", "path"), [(Twice, "vmap"), (Asks, "loop")])
+def test_networks_that_no_faster_path_fits(model, path):
+    objective = Supervised(model(), (draw(0, 6, 4), torch.arange(6) % 4), dtype=torch.float64)
     G, J = jacobians(objective, Point(objective.theta_0, {}), (objective.theta_0, None))
     found, kernel = (probe(objective, objective.theta_0) for probe in (per_example, tangent_kernel))
-    assert found.path == kernel.path == "vmap"
+    assert found.path == kernel.path == path
+    assert (found.n_gradients, kernel.n_gradients) == (6, 24)
     np.testing.assert_allclose(found.squared_norms, G.square().sum(1), rtol=1e-9)
     torch.testing.assert_close(kernel.matrix.view(len(J), -1), J @ J.T)
 

@@ -1,85 +1,124 @@
 """Gradients of single examples as outer products, layer by layer; or formed, where layers do not allow it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import Any
+from contextlib import ExitStack, suppress
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import grad
-from torch.func import functional_call, vmap
-from torch.func import jacrev as jacobian
+from torch.autograd.functional import jacobian
+from torch.func import functional_call, jacrev, vmap
 from torch.nn import functional as F
 
 from workbench.probes.landscape import Landscape
 
-Piece = tuple[Tensor, Tensor]  # (n, p) and (n, q): row i is the outer product of its two rows
+T = TypeVar("T")
+Scalars = Callable[[Tensor, Tensor], Tensor]  # of outputs and targets, shape (n, k) or (n,)
 
 
-def factored(at: Landscape) -> bool:
-    """Tell whether theta is held by linear, plain convolution and normalisation layers alone, none of them tied."""
-    modules = [m for m in at.objective.model.modules() if list(m.parameters(recurse=False))]
-    held = [id(p) for m in modules for p in m.parameters(recurse=False)]
-    plain = all(
-        type(m) is nn.Linear
-        or (type(m) in (nn.BatchNorm1d, nn.BatchNorm2d) and m.track_running_stats)
-        or (type(m) is nn.Conv2d and m.groups == 1 and m.padding_mode == "zeros" and not isinstance(m.padding, str))
-        for m in modules
-    )
-    return at._map is None and plain and len(held) == len(set(held)) == len(at.parameters)
+class Piece(NamedTuple):
+    """A part of n gradients: row i is the outer product of ``a[i]``, with a 1 behind it if ``one``, and ``d[i]``."""
+
+    a: Tensor
+    d: Tensor
+    one: bool
+
+    def squared(self) -> Tensor:
+        """Return each row's squared norm, shape ``(n,)``, double."""
+        a, d = (t.norm(dim=1).double().square() for t in (self.a, self.d))
+        return (a + self.one) * d
+
+    def total(self) -> Tensor:
+        """Return the rows' sum, shape ``(q, p)`` or ``(q, p + 1)``."""
+        summed = self.d.mT @ self.a
+        return torch.cat([summed, self.d.sum(0)[:, None]], 1) if self.one else summed
 
 
-def pieces(
-    at: Landscape, x: Tensor, scalars: Callable[[Tensor], Tensor]
-) -> tuple[Iterator[tuple[list[Piece], list[Tensor]]], Callable[[], bool]]:
-    """Return an iterator over the scalars of every example, ``(n, k)``: each one's pieces and summed gradient.
+def by_example(at: Landscape, scalars: Scalars, use: Callable[[Iterator[list[Piece]]], T]) -> tuple[list[T], str]:
+    """Return what ``use`` makes of each chunk's pieces, one list for each of an example's scalars, and the path taken.
 
-    The second answer says whether every layer was called once, on one row an example.
+    Layers serve where linear, plain convolution and normalisation layers, each called once on one row an example, hold
+    theta; ``vmap`` wherever it can run the network; a loop everywhere.
     """
-    seen: list[tuple[nn.Module, Tensor, Tensor]] = []
+    unfolds = any(type(m) is nn.Conv2d for m in at.objective.model.modules())  # which leaves the caches sooner
+    with at.visit():
+        for path, size, pieces in (("layers", 250 if unfolds else 1000, _layered), ("vmap", 50, _vmapped)):
+            with suppress(RuntimeError):  # how vmap, too, says that it cannot
+                return [use(pieces(at, x, y, scalars)) for x, y in at.chunks(size)], path
+        return [use(_looped(at, x, y, scalars)) for x, y in at.chunks(50)], "loop"
+
+
+def _layered(at: Landscape, x: Tensor, y: Tensor, scalars: Scalars) -> Iterator[list[Piece]]:
+    """Go back to the layers' outputs only, which forms no weight's gradient."""
     layers = [m for m in at.objective.model.modules() if list(m.parameters(recurse=False))]
+    held = [id(p) for m in layers for p in m.parameters(recurse=False)]
+    seen: list[tuple[nn.Module, Tensor, Tensor]] = []
     with ExitStack() as hooks:
         for layer in layers:
             handle = layer.register_forward_hook(lambda m, inputs, out: seen.append((m, inputs[0].detach(), out)))
             hooks.callback(handle.remove)
-        values = scalars(at.objective.model(x))
-    sums, outs = values.sum(0), [out for _, _, out in seen]
+        values = scalars(at.objective.model(x), y).reshape(len(x), -1)
+    untied = at._map is None and len(held) == len(set(held)) == len(at.parameters)
+    once = len(seen) == len(layers) == len({m for m, _, _ in seen}) and all(len(a) == len(x) for _, a, _ in seen)
+    if not (untied and once and all(map(_plain, layers))):
+        raise NotImplementedError
+    for one in values.sum(0):
+        slopes = grad(one, [out for _, _, out in seen], retain_graph=True, materialize_grads=True)
+        yield [piece for (m, a, _), d in zip(seen, slopes, strict=True) for piece in _layer(m, a, d)]
 
-    def each() -> Iterator[tuple[list[Piece], list[Tensor]]]:
-        for one in sums:
-            found = grad(one, [*outs, *at.parameters], retain_graph=True, materialize_grads=True)
-            parts = [p for (m, a, _), d in zip(seen, found, strict=False) for p in _layer(m, a, d)]
-            yield parts, list(found[len(outs) :])
 
-    return each(), lambda: len(seen) == len(layers) and all(len(a) == len(x) for _, a, _ in seen)
+def _plain(m: Any) -> bool:
+    """Tell whether ``_layer`` knows the layer."""
+    plain = type(m) is nn.Conv2d and m.groups == 1 and m.padding_mode == "zeros" and not isinstance(m.padding, str)
+    return type(m) is nn.Linear or plain or (type(m) in (nn.BatchNorm1d, nn.BatchNorm2d) and m.track_running_stats)
 
 
 def _layer(layer: Any, a: Tensor, d: Tensor) -> list[Piece]:
     """Return one layer's pieces from its inputs and its outputs' gradients."""
     n, bias = len(a), layer.bias is not None
-    one = a.new_ones(n, 1)
     if isinstance(layer, nn.modules.batchnorm._BatchNorm):
         shape = (-1, *[1] * (a.ndim - 2))
         mean, variance = (t.view(shape) for t in (layer.running_mean, layer.running_var) if t is not None)
         unit = (a - mean) / (variance + layer.eps).sqrt()
-        return [(one, g.reshape(n, a.shape[1], -1).sum(2)) for g in (d * unit, d)]
+        return [_whole(g.reshape(n, a.shape[1], -1).sum(2)) for g in (d * unit, d)]
     if isinstance(layer, nn.Conv2d):
         a = F.unfold(a, layer.kernel_size, layer.dilation, layer.padding, layer.stride).mT  # type: ignore[arg-type]
         d = d.flatten(2).mT
     a, d = a.reshape(n, -1, a.shape[-1]), d.reshape(n, -1, d.shape[-1])
     if a.shape[1] == 1:
-        return [(torch.cat([a[:, 0], one], 1) if bias else a[:, 0], d[:, 0])]
-    formed = [(one, (d.mT @ a).flatten(1))]  # a weight shared over positions: no product of norms any more
-    return [*formed, (one, d.sum(1))] if bias else formed
+        return [Piece(a[:, 0], d[:, 0], bias)]
+    whole = [_whole((d.mT @ a).flatten(1))]  # a weight shared over positions: no product of norms any more
+    return [*whole, _whole(d.sum(1))] if bias else whole
 
 
-def formed(at: Landscape, x: Tensor, y: Tensor, scalars: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Return every example's Jacobian of its scalars, shape ``(n, k, d)``, by vmap."""
+def _whole(rows: Tensor) -> Piece:
+    """Return gradients that stand as they are."""
+    return Piece(rows[:, :0], rows, True)
+
+
+def _vmapped(at: Landscape, x: Tensor, y: Tensor, scalars: Scalars) -> Iterator[list[Piece]]:
+    rows = vmap(jacrev(_of_theta(at, scalars)), (None, 0, 0))(at.theta(at.phi).detach(), x, y)
+    return _formed(at, rows)
+
+
+def _looped(at: Landscape, x: Tensor, y: Tensor, scalars: Scalars) -> Iterator[list[Piece]]:
+    one, theta = _of_theta(at, scalars), at.theta(at.phi).detach()
+    return _formed(at, torch.stack([jacobian(lambda t, i=i: one(t, x[i], y[i]), theta) for i in range(len(x))]))
+
+
+def _formed(at: Landscape, rows: Tensor) -> Iterator[list[Piece]]:
+    """Take Jacobians in theta, shape ``(n, k, D)``, to phi."""
+    if at._map is not None:
+        rows = torch.stack([torch.stack([at.pull(g) for g in each]) for each in rows])
+    return ([_whole(each)] for each in rows.detach().unbind(1))
+
+
+def _of_theta(at: Landscape, scalars: Scalars) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return one example's scalars as a function of theta and the example."""
 
     def one(theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        state = at.objective.layout.views(theta)
-        return scalars(functional_call(at.objective.model, state, (x[None],)), y[None]).flatten()
+        outputs = functional_call(at.objective.model, at.objective.layout.views(theta), (x[None],))
+        return scalars(outputs, y[None]).flatten()
 
-    theta = at.theta(at.phi).detach()
-    rows = vmap(jacobian(one), (None, 0, 0))(theta, x, y).detach()
-    return rows if at._map is None else torch.stack([torch.stack([at.pull(g) for g in each]) for each in rows])
+    return one

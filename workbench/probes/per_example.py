@@ -1,7 +1,8 @@
 """Gradients of single examples: their norms, how far they agree, how noisy their mean is."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from typing import Unpack
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,12 @@ from torch import Tensor
 
 from workbench.layout import Point
 from workbench.objective import Supervised
-from workbench.probes.example_gradients import factored, formed, pieces
-from workbench.probes.landscape import Landscape, Map
+from workbench.probes.example_gradients import Piece, by_example
+from workbench.probes.landscape import Landscape, Measured, Where
 
 
-@dataclass(frozen=True)
-class PerExample:
+@dataclass(frozen=True, kw_only=True)
+class PerExample(Measured):
     """Squared norms of the examples' gradients, exact but for rounding, and what follows from them.
 
     Attributes:
@@ -26,10 +27,7 @@ class PerExample:
             of one length, 0 at a stationary point; NaN where all vanish.
         noise_scale: The simple one, ``tr S / |G|^2`` with both terms free of bias: the batch size at which noise and
             signal are alike. Infinite where the estimate of ``|G|^2`` is not positive; NaN for one example.
-        path: ``"layers"`` or ``"vmap"``.
-        n_gradients: Cost; by ``vmap`` an upper bound in arithmetic, not in time.
-        seed: As given.
-        n_examples: How many.
+        path: ``"layers"``, ``"vmap"`` or ``"loop"``; the cost of the latter two, n, is their arithmetic's upper bound.
     """
 
     squared_norms: NDArray[np.float64]
@@ -37,9 +35,6 @@ class PerExample:
     coherence: float
     noise_scale: float
     path: str
-    n_gradients: float
-    seed: int
-    n_examples: int
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row an example."""
@@ -47,13 +42,7 @@ class PerExample:
 
 
 def per_example(
-    objective: Supervised,
-    point: Tensor | Point,
-    *,
-    coordinates: Map | None = None,
-    split: str = "train",
-    n_examples: int | None = None,
-    seed: int = 0,
+    objective: Supervised, point: Tensor | Point, *, coherence: bool = True, **where: Unpack[Where]
 ) -> PerExample:
     """Measure every example's gradient.
 
@@ -61,15 +50,13 @@ def per_example(
     are shared over positions, as in convolutions, that layer's small matrix is formed. One forward and one backward
     pass serve all examples. It needs linear, 2-D convolution and BatchNorm layers, each called once and none tied,
     that hold all of theta; every other network, and any coordinates, go through ``vmap(grad)``, which forms the
-    gradients in chunks.
+    gradients in chunks, or through a loop where ``vmap`` cannot run the network.
 
     Args:
         objective: Left bit for bit as it is.
         point: Phi or theta, shape ``(d,)``; evaluation mode.
-        coordinates: Theta as a differentiable function of phi, or None.
-        split: Whose examples.
-        n_examples: How many; None for all.
-        seed: Which ones.
+        coherence: Whether to take their mean as well, a third of the cost; else what follows from it is NaN.
+        **where: ``coordinates``, ``split``, ``n_examples`` and ``seed``, as for ``Landscape``.
 
     Returns:
         Norms, coherence and noise scale.
@@ -86,34 +73,31 @@ def per_example(
         >>> per_example(line, torch.zeros(1)).squared_norms  # (2 x y)^2
         array([ 4., 64.])
     """
-    at = Landscape(objective, point, coordinates, split=split, n_examples=n_examples, seed=seed)
-    norms: list[Tensor] = []
-    total, layered = at.phi.new_zeros(at.d), factored(at)
-    with at.visit():
-        for x, y in at.chunks(1000 if layered else 50):  # small where gradients are formed
-            if layered:
-                each, fits = pieces(at, x, partial(_column, at.objective, y))
-                layered = fits()
-            if layered:
-                parts, summed = next(each)
-                one = [(a.norm(dim=1).double() * d.norm(dim=1).double()).square() for a, d in parts]
-                norms.append(torch.stack(one).sum(0))
-                total += torch.cat([g.flatten() for g in summed]) / at.n
-            else:
-                rows = formed(at, x, y, at.objective.losses)[:, 0]
-                norms.append(rows.double().square().sum(1))
-                total += rows.sum(0) / at.n
-    squared = torch.cat(norms).cpu().numpy()
-    big, mean = float(total.double().square().sum()), float(squared.mean())
+    at = Landscape(objective, point, **where)
+    totals: list[Tensor] = []
+
+    def norms(each: Iterator[list[Piece]]) -> Tensor:
+        (parts,) = each
+        if coherence:
+            summed = [p.total() for p in parts]
+            totals[:] = torch._foreach_add(totals, summed) if totals else summed
+        return torch.stack([p.squared() for p in parts]).sum(0)
+
+    chunks, path = by_example(at, at.objective.losses, norms)
+    squared = torch.cat(chunks).cpu().numpy()
+    big = sum(float(t.double().square().sum()) for t in totals) / at.n**2 if coherence else float("nan")
+    mean = float(squared.mean())
     with np.errstate(invalid="ignore", divide="ignore"):
         trace = np.float64(mean - big) * at.n / np.float64(at.n - 1)
         signal = big - trace / at.n
         noise = float(trace / signal) if signal > 1e-12 * big else float("nan") if np.isnan(signal) else float("inf")
-    coherence = big / mean if mean else float("nan")
-    path, cost = ("layers", 1.0) if layered else ("vmap", float(at.n))
-    return PerExample(squared, big, coherence, noise, path, cost, seed, at.n)
-
-
-def _column(objective: Supervised, y: Tensor, outputs: Tensor) -> Tensor:
-    """Return the losses as the one scalar of each example, shape ``(n, 1)``."""
-    return objective.losses(outputs, y)[:, None]
+    return PerExample(
+        squared_norms=squared,
+        mean_squared=big,
+        coherence=big / mean if mean else float("nan"),
+        noise_scale=noise,
+        path=path,
+        n_gradients=(2 + coherence) / 3 if path == "layers" else float(at.n),
+        seed=at.seed,
+        n_examples=at.n,
+    )
