@@ -102,13 +102,14 @@ def curvature_rows(objective: Supervised, theta: Tensor) -> tuple[list[Row], dic
 def _sharpness_rows(
     objective: Supervised, theta: Tensor, values: np.ndarray, axes: np.ndarray, trace: float
 ) -> Iterator[Row]:
-    """Measure both sharpnesses in a small ball, where the loss is its second-order expansion."""
-    small = probes.sharpness(objective, theta, radius=0.02)
+    """Measure both sharpnesses beside the second-order expansion, which sees no kink of a ReLU: so at two radii."""
     slope = objective.gradient(theta).numpy() @ axes
-    mean = small.radius**2 * trace / (2 * len(theta))
-    highest, cost = largest_rise(slope, values, small.radius), small.n_gradients
-    yield _row("sharpness", "average, radius 0.02", small.average, mean, Z * small.average_error, cost)
-    yield _row("sharpness", "worst case, radius 0.02", small.worst_case, highest, np.nan)
+    for radius in (0.02, 0.0005):
+        small = probes.sharpness(objective, theta, radius=radius, n_draws=40)
+        mean, cost = radius**2 * trace / (2 * len(theta)), small.n_gradients
+        yield _row("sharpness", f"average, radius {radius}", small.average, mean, Z * small.average_error, cost)
+        highest = largest_rise(slope, values, radius)
+        yield _row("sharpness", f"worst case, radius {radius}", small.worst_case, highest, np.nan)
 
 
 def _row(
@@ -221,8 +222,9 @@ def _plain(value: Any) -> Any:
 def table(parts: list[dict[str, Any]]) -> pd.DataFrame:
     """Return all rows; ``kept`` says whether a probe's statement of its own error is true."""
     rows = pd.DataFrame([row for part in parts for row in part["rows"]], columns=Row._fields)
+    rows[list(Row._fields[2:])] = rows[list(Row._fields[2:])].astype(float)  # a file holds nan as a text
     rounding = 1e-9 * (1 + rows.exact.abs())
-    stated = pd.to_numeric(rows.stated)
+    stated = rows.stated
     exact = np.array([value is None for part in parts for *_, value, _ in part["rows"]])
     rows["stated"] = np.where(exact, "rounding", stated.map("{:.2g}".format))
     rows["stated"] = rows.stated.replace("nan", "none")

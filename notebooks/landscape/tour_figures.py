@@ -1,0 +1,214 @@
+"""The tour's figures: spectrum, surface, ways between networks, chains, and the explorer's view."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+from tour import N_CLASSES, n_outliers
+from tour_planes import Spot, View
+
+from workbench.figures.style import BLUE, COLOURS, GREY, INK, ORANGE, SYMBOLS, VERMILION, finish, log_axis
+
+_WARM = [[0, "white"], [1, ORANGE]]
+_AXES = {
+    "trajectory": ("First principal direction (Euclidean, in theta)", "Second principal direction (same unit)"),
+    "filter": ("First random direction (1 = filters' norms)", "Second random direction (same unit)"),
+    "eigenvectors": ("Top eigenvector (Euclidean, in theta)", "Second eigenvector (same unit)"),
+}
+NAMES = {"trajectory": "plane of the training", "filter": "two random filter-normalised directions"}
+NAMES |= {"eigenvectors": "two top eigenvectors of the Hessian"}
+
+
+def spectrum(shown: Mapping[str, Any], looks: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Draw the estimated spectral density beside the exact one, and each seed's first eigenvalues.
+
+    Args:
+        shown: Of the curvature's part of the table: grid, density, width, exact values.
+        looks: Of each seed's network.
+
+    Returns:
+        Two panels.
+    """
+    figure, left, right = make_subplots(1, 2, horizontal_spacing=0.14), {"row": 1, "col": 1}, {"row": 1, "col": 2}
+    grid, values = np.array(shown["grid"]), np.array(shown["values"])
+    bells = np.exp(-0.5 * ((grid[:, None] - values) / shown["width"]) ** 2).sum(1)
+    exact = bells / (shown["width"] * np.sqrt(2 * np.pi) * len(values))
+    for name, y, look in (
+        ("exact", exact, {"color": INK, "width": 4}),
+        ("estimated", shown["density"], {"color": VERMILION, "dash": "dash"}),
+    ):
+        hover = f"{name} density at %{{x:.3f}}: %{{y:.3g}}<extra></extra>"
+        figure.add_scatter(
+            x=grid, y=np.maximum(y, 1e-9), mode="lines", line=look, name=name, hovertemplate=hover, **left
+        )
+    for i, one in enumerate(looks):
+        k = n_outliers(one["values"])
+        figure.add_scatter(
+            x=np.arange(1, len(one["values"]) + 1), y=one["values"], mode="lines+markers", name=f"seed {one['seed']}",
+            line={"color": COLOURS[i % len(COLOURS)], "width": 1}, **right,
+            marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "size": [10] * k + [5] * (len(one["values"]) - k)},
+            hovertemplate=f"seed {one['seed']}, eigenvalue %{{x}}: %{{y:.3g}}<extra></extra>",
+        )  # fmt: skip
+    figure.add_vline(x=N_CLASSES + 0.5, line={"color": INK, "dash": "dot"}, row=1, col=2)
+    figure.update_xaxes(title="Eigenvalue (nats per squared unit of theta)", **left)
+    figure.update_yaxes(title="Density (log)", **log_axis((1e-4, 2 * max(exact.max(), 1e-3))), **left)
+    figure.update_xaxes(title="Rank", **right)
+    tops = np.concatenate([one["values"] for one in looks])
+    figure.update_yaxes(title="Eigenvalue (log)", **log_axis((max(tops.min(), 1e-4) / 1.5, 1.5 * tops.max())), **right)
+    figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"})
+    note = "Left: one network, all eigenvalues, each a small bell. Right: the first of every seed's; large markers<br>"
+    note += f"stand before the largest relative fall, the dotted line behind the {N_CLASSES}th."
+    return finish(figure, "The Hessian's spectrum: a bulk at zero, and outliers", note, height=540)
+
+
+def surface(view: View) -> go.Figure:
+    """Draw the loss on a plane as a surface and as a map, with the way that training took."""
+    kinds = [[{"type": "surface"}, {"type": "xy"}]]
+    figure = make_subplots(1, 2, specs=kinds, horizontal_spacing=0.16, column_widths=[0.45, 0.55])
+    x, y = view.seen.axes
+    figure.add_surface(
+        x=x, y=y, z=np.log10(view.seen.loss.T), colorscale=_WARM, showscale=False, row=1, col=1, name="loss",
+        hovertemplate="log10 of the loss: %{z:.2f}<extra></extra>",
+    )  # fmt: skip
+    _add_map(figure, view, {"row": 1, "col": 2})
+    scene = {
+        axis: {"title": {"text": text}, "showticklabels": False}
+        for axis, text in zip(("xaxis", "yaxis"), "ab", strict=True)
+    }
+    figure.update_layout(
+        scene=scene | {"zaxis": {"title": {"text": "log10 loss"}}, "camera": {"eye": {"x": 1.5, "y": -1.5, "z": 1.1}}}
+    )
+    held = (
+        "" if view.explained is None else f" It holds {100 * sum(view.explained):.0f} % of the trajectory's variance."
+    )
+    note = f"Training loss; line: the training's projection, from its start to the diamond.{held}"
+    return finish(figure, f"The loss on a plane: {NAMES[view.kind]}", note, height=520)
+
+
+def _add_map(figure: go.Figure, view: View, where: dict[str, int], bar: float = 1.0) -> None:
+    """Add the loss as a contour map, the trajectory and the trained network: three traces."""
+    z, (x, y) = np.log10(np.maximum(view.seen.loss.T, 1e-12)), view.seen.axes
+    ticks = [e for e in range(-6, 7) if np.nanmin(z) <= e <= np.nanmax(z)]
+    figure.add_contour(
+        x=x, y=y, z=z, customdata=view.seen.loss.T, colorscale=_WARM, name="loss", **where,
+        contours={"coloring": "heatmap"}, line={"width": 0.5, "color": INK},
+        colorbar={"title": {"text": "nats"}, "x": bar, "thickness": 12, "tickvals": ticks,
+                  "ticktext": [f"{10.0**e:g}" for e in ticks]},
+        hovertemplate="a = %{x:.2f}, b = %{y:.2f}<br>loss %{customdata:.3g} nats<extra></extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=view.at[:, 0], y=view.at[:, 1], mode="lines+markers", name="training", showlegend=False, **where,
+        line={"color": BLUE, "width": 2}, marker={"size": 4}, hovertemplate="a moment of the training<extra></extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[0], y=[0], mode="markers", name="trained", showlegend=False, **where,
+        hovertemplate="the trained network<extra></extra>",
+        marker={"color": BLUE, "size": 12, "symbol": "diamond", "line": {"color": INK, "width": 1}},
+    )  # fmt: skip
+    for update, title, axis in zip(
+        (figure.update_xaxes, figure.update_yaxes), _AXES[view.kind], view.seen.axes, strict=True
+    ):
+        update(title=title, range=[axis[0], axis[-1]], **where)
+
+
+def ways(joins: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Draw the training loss along three ways between pairs of networks, thin a pair, thick their mean."""
+    figure = go.Figure()
+    said = {"straight": "straight line", "aligned": "straight line, units aligned", "curved": "trained curve"}
+    for i, (key, name) in enumerate(said.items()):
+        losses = np.array([each[key]["loss"] for each in joins])
+        for one, loss in zip(joins, losses, strict=True):
+            figure.add_scatter(
+                x=one[key]["t"], y=loss, mode="lines", line={"color": COLOURS[i], "width": 0.8}, opacity=0.6,
+                showlegend=False, hovertemplate=f"{name}, pair {one['seed']}: %{{y:.3g}} nats<extra></extra>",
+            )  # fmt: skip
+        figure.add_scatter(
+            x=joins[0][key]["t"], y=losses.mean(0), mode="lines+markers", name=name,
+            line={"color": COLOURS[i], "width": 3},
+            marker={"symbol": SYMBOLS[i], "size": 6}, hovertemplate=f"{name}, mean: %{{y:.3g}} nats<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title="Part of the way from one network to the other")
+    figure.update_yaxes(title="Training loss (nats)", rangemode="tozero")
+    return finish(
+        figure, "Three ways between two networks", f"{len(joins)} pairs of independently trained networks.", height=460
+    )
+
+
+def chains(shown: Mapping[str, Mapping[str, Any]]) -> go.Figure:
+    """Draw the losses that the learning coefficient's chains visit, where its value is known and for the network."""
+    figure = make_subplots(1, 2, horizontal_spacing=0.14)
+    for col, (name, found) in enumerate(shown.items(), 1):
+        for i, losses in enumerate(found["trace"][:4]):
+            figure.add_scatter(
+                y=np.array(losses) - found["loss"], mode="lines", line={"color": COLOURS[i], "width": 1},
+                showlegend=False, hovertemplate=f"{name}, chain {i + 1}, proposal %{{x}}: %{{y:.3g}}<extra></extra>", row=1, col=col,
+            )  # fmt: skip
+        figure.update_xaxes(title="Proposal after burning in", row=1, col=col)
+        figure.update_yaxes(title="Loss above the point's" + (" (nats)" if col == 2 else ""), row=1, col=col)
+    known, own = shown.values()
+    note = f"Left: 5-3-5 linear, true value 8: {_estimate(known)}.<br>Right: the network: {_estimate(own)}."
+    return finish(figure, "Chains of the learning coefficient, four of each", note, height=420)
+
+
+def _estimate(found: Mapping[str, Any]) -> str:
+    low, high = found["interval"]
+    return f"refused, {found['refused']}" if found["refused"] else f"{found['value']:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def spot(view: View, a: float, b: float, seen: Spot, digits: tuple[np.ndarray, list[int]]) -> go.Figure:
+    """Draw a plane with a point in it, the digits' guesses there, and the curvatures; always the same traces."""
+    specs: list[list[Any]] = [[{"rowspan": 2}, {}], [None, {}]]
+    figure = make_subplots(
+        2,
+        2,
+        specs=specs,
+        column_widths=[0.55, 0.45],
+        row_heights=[0.4, 0.6],
+        horizontal_spacing=0.2,
+        vertical_spacing=0.2,
+    )
+    _add_map(figure, view, {"row": 1, "col": 1}, 0.46)
+    picture, truth = digits
+    figure.add_heatmap(
+        z=picture[::-1], colorscale=[[0, "white"], [1, INK]], showscale=False, hoverinfo="skip", row=1, col=2
+    )
+    words = [f"{guess}{'' if guess == right else ' ✗'}" for (guess, _), right in zip(seen.guesses, truth, strict=True)]
+    said = [
+        f"taken for {guess} with {100 * p:.0f} %, is {right}"
+        for (guess, p), right in zip(seen.guesses, truth, strict=True)
+    ]
+    figure.add_scatter(
+        x=[9 * i + 3.5 for i in range(len(truth))], y=[-2.2] * len(truth), mode="text", text=words, hovertext=said,
+        hovertemplate="%{hovertext}<extra></extra>", showlegend=False, row=1, col=2,
+    )  # fmt: skip
+    figure.add_bar(
+        x=["flattest", "steepest"], y=list(seen.curvatures), marker={"color": [GREY, VERMILION]}, showlegend=False,
+        row=2, col=2,
+        hovertemplate="%{x} direction: curvature %{y:.3g}<extra></extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[a], y=[b], mode="markers", name="point", showlegend=False, row=1, col=1,
+        marker={"color": VERMILION, "size": 16, "symbol": "cross", "line": {"color": INK, "width": 1}},
+        hovertemplate=f"here: loss {seen.loss:.3g} nats, {100 * seen.error:.1f} % wrong<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(
+        title="Six test images and what they are taken for",
+        showticklabels=False,
+        ticks="",
+        showgrid=False,
+        row=1,
+        col=2,
+    )
+    figure.update_yaxes(title="Image", range=[-4, 8], showticklabels=False, ticks="", showgrid=False, row=1, col=2)
+    figure.update_xaxes(title="Direction in the plane", row=2, col=2)
+    figure.update_yaxes(title="Curvature of the loss", row=2, col=2)
+    note = f"At a = {a:.2f}, b = {b:.2f}: training loss {seen.loss:.3g} nats, "
+    note += f"{100 * seen.error:.1f} % of training images wrong."
+    return finish(
+        figure,
+        f"A point: {NAMES[view.kind]}",
+        note,
+        height=540,
+    )
