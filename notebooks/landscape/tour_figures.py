@@ -143,7 +143,8 @@ def chains(shown: Mapping[str, Mapping[str, Any]]) -> go.Figure:
         for i, losses in enumerate(found["trace"][:4]):
             figure.add_scatter(
                 y=np.array(losses) - found["loss"], mode="lines", line={"color": COLOURS[i], "width": 1},
-                showlegend=False, hovertemplate=f"{name}, chain {i + 1}, proposal %{{x}}: %{{y:.3g}}<extra></extra>", row=1, col=col,
+                hovertemplate=f"{name}, chain {i + 1}, proposal %{{x}}: %{{y:.3g}}<extra></extra>",
+                showlegend=False, row=1, col=col,
             )  # fmt: skip
         figure.update_xaxes(title="Proposal after burning in", row=1, col=col)
         figure.update_yaxes(title="Loss above the point's" + (" (nats)" if col == 2 else ""), row=1, col=col)
