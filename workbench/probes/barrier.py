@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,12 @@ from torch import Tensor
 from workbench.errors import is_count, is_number, require
 from workbench.layout import Point
 from workbench.objective import BatchStats, Supervised
-from workbench.probes.landscape import Map
+from workbench.probes.landscape import Measured, Where
 from workbench.probes.slices import Array, Slices
 
 
-@dataclass(frozen=True)
-class Barrier:
+@dataclass(frozen=True, kw_only=True)
+class Barrier(Measured):
     """Loss (in its own unit, nats for cross-entropy) and error along a path, shape ``(m,)``, and their barriers.
 
     ``standard_error`` and ``error_standard_error`` are those of the barriers over examples, paired at the highest
@@ -32,9 +33,6 @@ class Barrier:
     error_height: float
     error_standard_error: float
     recalibrated: bool
-    n_gradients: float
-    n_examples: int
-    seed: int
 
     def connected(self, margin: float = 0.02, width: float = 2.0) -> bool | None:
         """Tell whether the error nowhere rises by the margin; None within ``width`` standard errors of it."""
@@ -53,11 +51,8 @@ def barrier(
     *,
     path: Callable[[float], Tensor] | None = None,
     n_points: int = 25,
-    coordinates: Map | None = None,
     batch_stats: BatchStats = "recalibrated",
-    split: str = "train",
-    n_examples: int | None = None,
-    seed: int = 0,
+    **where: Unpack[Where],
 ) -> Barrier:
     """Measure the barrier between two networks along a straight segment or another path.
 
@@ -71,13 +66,10 @@ def barrier(
         second: Likewise at t = 1.
         path: From t to theta or phi, such as a :class:`workbench.merging.Curve`; None for the segment.
         n_points: Equally spaced t, both ends included.
-        coordinates: Theta as a function of phi; None where phi is theta itself.
         batch_stats: Statistics of BatchNorm ``"recalibrated"`` at every point on the whole training split, ends
             included; or ``"stored"`` ones, those of two points interpolated as theta is, which makes barriers of
             networks that have none.
-        split: Whose examples.
-        n_examples: How many of them, at random; None for all.
-        seed: Which ones.
+        **where: ``coordinates``, ``split``, ``n_examples`` and ``seed``, as for ``Landscape``.
 
     Returns:
         The path's values and both barriers.
@@ -100,9 +92,7 @@ def barrier(
         0.5
     """
     require(is_count(n_points, 3), "n_points", "must be a whole number of at least 3", n_points)
-    slices, last = (
-        Slices(objective, end, coordinates, batch_stats, split, n_examples, seed) for end in (first, second)
-    )
+    slices, last = (Slices(objective, end, batch_stats, **where) for end in (first, second))
     rule = f"must have the length of first, {len(slices.phi)}"
     require(last.phi.shape == slices.phi.shape, "second", rule, len(last.phi))
     t, found = np.linspace(0, 1, n_points), []
@@ -111,8 +101,20 @@ def barrier(
         found.append(slices.each(slices.settle(phi, _between(slices.buffers, last.buffers, each))).cpu().numpy())
     values = np.stack(found)  # (m, 2, n)
     loss, error = values.mean(2).T
-    heights = (*_height(t, values[:, 0]), *_height(t, values[:, 1]))
-    return Barrier(t, loss, error, *heights, slices.recalibrates, n_points * slices.cost, slices.n, seed)
+    (height, deviation), (error_height, error_deviation) = (_height(t, values[:, i]) for i in (0, 1))
+    return Barrier(
+        t=t,
+        loss=loss,
+        error=error,
+        height=height,
+        standard_error=deviation,
+        error_height=error_height,
+        error_standard_error=error_deviation,
+        recalibrated=slices.recalibrates,
+        n_gradients=n_points * slices.cost,
+        n_examples=slices.n,
+        seed=slices.seed,
+    )
 
 
 def pairs_interval(heights: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:

@@ -1,22 +1,24 @@
 """Degeneracy: directions in which a fully connected network's parameters can move and its outputs do not."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.autograd import grad
 
 from workbench.errors import require
 from workbench.layout import Point
 from workbench.objective import Supervised
-from workbench.probes.landscape import Landscape
+from workbench.probes.example_gradients import Piece, layered
+from workbench.probes.landscape import Landscape, Measured, Where
 
 
-@dataclass(frozen=True)
-class Degeneracy:
+@dataclass(frozen=True, kw_only=True)
+class Degeneracy(Measured):
     """Ranks of each linear layer on some examples, and the directions they leave free.
 
     Attributes:
@@ -28,9 +30,6 @@ class Degeneracy:
         twins: Pairs ``(layer, i, j)`` of ReLUs behind a layer that fire on the same examples, and on some.
         spectra: Singular values of inputs and of gradients, shape ``(k, 2, m)``, NaN behind the last.
         tolerance: Relative to the largest singular value; those below count as zero.
-        n_gradients: Cost.
-        seed: As given.
-        n_examples: How many.
     """
 
     layers: tuple[str, ...]
@@ -41,9 +40,6 @@ class Degeneracy:
     twins: tuple[tuple[str, int, int], ...]
     spectra: NDArray[np.float64]
     tolerance: float
-    n_gradients: float
-    seed: int
-    n_examples: int
 
     @property
     def free(self) -> int:
@@ -57,13 +53,7 @@ class Degeneracy:
 
 
 def degeneracy(
-    objective: Supervised,
-    point: Tensor | Point,
-    *,
-    tolerance: float = 1e-6,
-    split: str = "train",
-    n_examples: int | None = None,
-    seed: int = 0,
+    objective: Supervised, point: Tensor | Point, *, tolerance: float = 1e-6, **where: Unpack[Where]
 ) -> Degeneracy:
     """Count a network's free directions by layer.
 
@@ -76,9 +66,7 @@ def degeneracy(
         objective: Left bit for bit as it is; linear layers, each called once on one row an example, hold all of theta.
         point: Theta, shape ``(D,)``; evaluation mode.
         tolerance: In 0..1, for ranks.
-        split: Whose examples.
-        n_examples: How many; None for all.
-        seed: Which ones.
+        **where: ``split``, ``n_examples`` and ``seed``, as for ``Landscape``; no coordinates.
 
     Returns:
         Ranks, twins and counts.
@@ -96,46 +84,38 @@ def degeneracy(
         3
     """
     require(0 < tolerance < 1, "tolerance", "must be between 0 and 1", tolerance)
-    at = Landscape(objective, point, split=split, n_examples=n_examples, seed=seed)
+    at = Landscape(objective, point, **where)
     named = {m: name for name, m in at.objective.model.named_modules() if list(m.parameters(recurse=False))}
-    seen: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {m: [] for m in named}
-    handles = [m.register_forward_hook(lambda m, i, o: seen[m].append((i[0].detach(), o))) for m in named]
-    slopes: dict[nn.Module, list[Tensor]] = {m: [] for m in named}
+    chunks: list[list[list[Piece]]] = []
+    twins, sizes = [], [sum(p.numel() for p in m.parameters(recurse=False)) for m in named]
     with at.visit():
-        try:
-            for n_chunks, (x, _) in enumerate(at.chunks(), 1):
-                z = at.objective.model(x).flatten(1)
-                once = all(len(kept) == n_chunks and kept[-1][0].shape[:-1] == x.shape[:1] for kept in seen.values())
-                fits = once and all(type(m) is nn.Linear for m in named)
-                require(fits, "model", "must be of linear layers, each called once", [type(m).__name__ for m in named])
-                for one in z.sum(0):
-                    for m, g in zip(named, grad(one, [seen[m][-1][1] for m in named], retain_graph=True), strict=True):
-                        slopes[m].append(g)
-        finally:
-            for handle in handles:
-                handle.remove()
-    spectra, twins = [], []
-    for m, name in named.items():
-        a, out = (torch.cat([pair[i].detach() for pair in seen[m]]) for i in (0, 1))
+        with suppress(NotImplementedError):
+            chunks = [list(layered(at, x, y, lambda outputs, y: outputs)) for x, y in at.chunks()]
+        fits = all(type(m) is nn.Linear for m in named) and bool(chunks) and all(p.a.shape[1] for p in chunks[0][0])
+        require(fits, "model", "must be of linear layers, each called once", [type(m).__name__ for m in named])
+        inputs = [torch.cat([chunk[0][i].a for chunk in chunks]) for i in range(len(named))]
+        for (m, name), a in list(zip(named.items(), inputs, strict=True))[:-1]:
+            twins += [(name, i, j) for i, j in _twins(m(a) > 0)]
+    rows: list[list[float]] = []
+    for i, (m, a) in enumerate(zip(named, inputs, strict=True)):
         a = torch.cat([a, a.new_ones(len(a), 1)], 1) if m.bias is not None else a
-        spectra.append(tuple(torch.linalg.svdvals(t.double()).cpu().numpy() for t in (a, torch.cat(slopes[m]))))
-        twins += [(name, i, j) for i, j in _twins(out > 0)] if m is not list(named)[-1] else []
-    padded = np.full((len(spectra), 2, max(len(s) for pair in spectra for s in pair)), np.nan)
-    for row, s in zip(padded.reshape(-1, padded.shape[2]), (s for pair in spectra for s in pair), strict=True):
-        row[: len(s)] = s
-    ranks = np.array([[int((s > tolerance * s.max()).sum()) for s in pair] for pair in spectra])
-    sizes = np.array([sum(p.numel() for p in m.parameters(recurse=False)) for m in named])
+        slopes = torch.cat([parts[i].d for chunk in chunks for parts in chunk])
+        rows += [torch.linalg.svdvals(t.double()).tolist() for t in (a, slopes)]
+    spectra = (
+        pd.DataFrame(map(pd.Series, rows)).to_numpy(dtype=float).reshape(len(named), 2, -1)
+    )  # shorter rows end in NaN
+    ranks = (spectra > tolerance * spectra.max(2, initial=0, where=~np.isnan(spectra), keepdims=True)).sum(2)
     return Degeneracy(
         layers=tuple(named.values()),
-        n_parameters=sizes,
+        n_parameters=np.array(sizes),
         activation_rank=ranks[:, 0],
         gradient_rank=ranks[:, 1],
         effective=ranks.prod(1),
         twins=tuple(twins),
-        spectra=padded,
+        spectra=spectra,
         tolerance=tolerance,
-        n_gradients=float(z.shape[1]),
-        seed=seed,
+        n_gradients=float(len(chunks[0])),
+        seed=at.seed,
         n_examples=at.n,
     )
 

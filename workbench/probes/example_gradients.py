@@ -43,13 +43,13 @@ def by_example(at: Landscape, scalars: Scalars, use: Callable[[Iterator[list[Pie
     """
     unfolds = any(type(m) is nn.Conv2d for m in at.objective.model.modules())  # which leaves the caches sooner
     with at.visit():
-        for path, size, pieces in (("layers", 250 if unfolds else 1000, _layered), ("vmap", 50, _vmapped)):
+        for path, size, pieces in (("layers", 250 if unfolds else 1000, layered), ("vmap", 50, _vmapped)):
             with suppress(RuntimeError):  # how vmap, too, says that it cannot
                 return [use(pieces(at, x, y, scalars)) for x, y in at.chunks(size)], path
         return [use(_looped(at, x, y, scalars)) for x, y in at.chunks(50)], "loop"
 
 
-def _layered(at: Landscape, x: Tensor, y: Tensor, scalars: Scalars) -> Iterator[list[Piece]]:
+def layered(at: Landscape, x: Tensor, y: Tensor, scalars: Scalars) -> Iterator[list[Piece]]:
     """Go back to the layers' outputs only, which forms no weight's gradient."""
     layers = [m for m in at.objective.model.modules() if list(m.parameters(recurse=False))]
     held = [id(p) for m in layers for p in m.parameters(recurse=False)]
@@ -63,6 +63,7 @@ def _layered(at: Landscape, x: Tensor, y: Tensor, scalars: Scalars) -> Iterator[
     once = len(seen) == len(layers) == len({m for m, _, _ in seen}) and all(len(a) == len(x) for _, a, _ in seen)
     if not (untied and once and all(map(_plain, layers))):
         raise NotImplementedError
+    seen.sort(key=lambda call: layers.index(call[0]))
     for one in values.sum(0):
         slopes = grad(one, [out for _, _, out in seen], retain_graph=True, materialize_grads=True)
         yield [piece for (m, a, _), d in zip(seen, slopes, strict=True) for piece in _layer(m, a, d)]

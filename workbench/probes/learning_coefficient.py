@@ -1,7 +1,7 @@
 """The local learning coefficient: how fast the volume of low loss around a minimum shrinks with the loss."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -15,21 +15,20 @@ from torch.func import functional_call, vmap
 from workbench.errors import is_count, is_number, require
 from workbench.layout import Point
 from workbench.objective import Supervised
-from workbench.probes.landscape import Landscape, Map
+from workbench.probes.landscape import Landscape, Measured, Where
 from workbench.seeds import generator
 
 Array = NDArray[np.float64]
 State = tuple[Tensor, ...]
-_STIFFNESS = (
-    1.0  # a step times the log posterior's top curvature; from 4 on the leapfrog runs away, long before it is not taken
-)
+# a step times the log posterior's top curvature; from 4 on the leapfrog runs away, long before it is not taken
+_STIFFNESS = 1.0
 _ACCEPTANCE, _AIM, _R_HAT = 0.4, 0.65, 1.1
 _TINY = 10_000  # parameters up to which chains run in one batch
 _EXTRA = 4.0  # the third arm's temperature: twice the distance from the minimum
 
 
-@dataclass(frozen=True)
-class LearningCoefficient:
+@dataclass(frozen=True, kw_only=True)
+class LearningCoefficient(Measured):
     """A learning coefficient, its error, and the chains it stands on.
 
     Three arms ran: the step at beta, half the step at beta, and beta / 4.
@@ -48,9 +47,6 @@ class LearningCoefficient:
         trace: Losses after burning in, shape ``(3, n_chains, n_steps)``.
         loss: At the point.
         curvature: The Hessian's largest eigenvalue in size at the point, by power iteration.
-        n_gradients: Cost.
-        seed: As given.
-        n_examples: How many were used.
     """
 
     value: float
@@ -66,9 +62,6 @@ class LearningCoefficient:
     trace: Array
     loss: float
     curvature: float
-    n_gradients: float
-    seed: int
-    n_examples: int
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row an arm."""
@@ -81,7 +74,6 @@ def learning_coefficient(
     objective: Supervised,
     point: Tensor | Point,
     *,
-    coordinates: Map | None = None,
     step: float | None = None,
     beta: float | None = None,
     prior: float = 1.0,
@@ -89,9 +81,7 @@ def learning_coefficient(
     n_leapfrog: int = 30,
     n_steps: int = 300,
     n_burn: int | None = None,
-    split: str = "train",
-    n_examples: int | None = None,
-    seed: int = 0,
+    **where: Unpack[Where],
 ) -> LearningCoefficient:
     """Estimate the local learning coefficient at a minimum.
 
@@ -110,7 +100,6 @@ def learning_coefficient(
     Args:
         objective: Left bit for bit as it is.
         point: The minimum, phi or theta, shape ``(d,)``; evaluation mode with the buffers as they stand or its own.
-        coordinates: Theta as a differentiable function of phi, or None.
         step: Square of the leapfrog's step, the variance of Langevin's noise; None finds it while burning in, for
             65 % acceptance.
         beta: Inverse temperature of one example; None for ``1 / log n``.
@@ -120,9 +109,7 @@ def learning_coefficient(
         n_leapfrog: Gradients a proposal; 1 is Langevin's, and many reach farther along flat directions.
         n_steps: Proposals kept of each chain.
         n_burn: Left out before them; None for half as many.
-        split: Whose examples.
-        n_examples: How many of them; None for all.
-        seed: Of examples and chains.
+        **where: ``coordinates``, ``split``, ``n_examples`` and ``seed``, as for ``Landscape``.
 
     Returns:
         Lambda with its interval, or a result that says why it is refused: acceptance below 40 %, split R-hat above
@@ -144,31 +131,27 @@ def learning_coefficient(
         >>> found.interval[0] < 2.0 < found.interval[1]  # four directions count, five parameters or not
         True
     """
-    at = Landscape(objective, point, coordinates, split=split, n_examples=n_examples, seed=seed)
+    at = Landscape(objective, point, **where)
     require(at.n >= 3 or beta is not None, "n_examples", "must be at least 3 for beta = 1 / log n", at.n)
     beta = 1 / np.log(at.n) if beta is None else beta
     n_burn = n_steps // 2 if n_burn is None else n_burn
     for name, number in (("step", 1 if step is None else step), ("beta", beta), ("prior", prior)):
         require(is_number(number) and number > 0, name, "must be positive and finite", number)
-    for name, count, least in (
-        ("n_chains", n_chains, 2),
-        ("n_leapfrog", n_leapfrog, 1),
-        ("n_steps", n_steps, 8),
-        ("n_burn", n_burn, 0),
-    ):
+    counts = {"n_chains": (n_chains, 2), "n_leapfrog": (n_leapfrog, 1), "n_steps": (n_steps, 8), "n_burn": (n_burn, 0)}
+    for name, (count, least) in counts.items():
         require(is_count(count, least), name, f"must be a whole number of at least {least}", count)
-    curvature, n_power = _top_curvature(at, seed)
+    curvature, n_power = _top_curvature(at)
     largest = _STIFFNESS / (at.n * beta * curvature + prior)
     rule = f"must be at most {largest:.3g}, 1 over the top curvature of n beta L and the prior"
     require(step is None or step <= largest, "step", rule, step, "take a smaller one, or None to have it found")
     start, betas = (largest if step is None else step), beta * np.array([1, 1, 1 / _EXTRA])
-    chains = _Chains(at, at.n * betas, prior, n_chains, n_leapfrog, seed)
+    chains = _Chains(at, at.n * betas, prior, n_chains, n_leapfrog)
     steps, acceptance, trace, distances = chains.run(start, n_burn, n_steps, adapt=step is None)
     with at.visit():
         loss = float(chains.slopes(at.phi[None])[0])
     found: dict[str, Any] = {"step": steps, "beta": betas, "acceptance": acceptance, "trace": trace}
     cost = 3.0 * n_chains * (n_leapfrog * (n_burn + n_steps) + 1) + n_power + 1
-    found |= {"loss": loss, "curvature": curvature, "n_gradients": cost, "seed": seed, "n_examples": at.n}
+    found |= {"loss": loss, "curvature": curvature, "n_gradients": cost, "seed": at.seed, "n_examples": at.n}
     return LearningCoefficient(**found, **_judged(at.n * betas, trace - loss, distances, acceptance))
 
 
@@ -190,24 +173,19 @@ def _judged(heat: Array, excess: Array, distances: Array, acceptance: Array) -> 
     )
     refused = "; ".join(text for wrong, text in reasons if wrong) or None
     half = float(stdtrit(n_chains - 1, 0.975) * errors[0])
-    high = half + max(missing, 0) + max(1 / np.log(max(heat[0], np.e)), 0)
+    high = half + max(missing, 0) + 1 / max(np.log(heat[0]), 1)
     low, high, kept = (np.nan,) * 3 if refused else (value - half + min(missing, 0), value + high, value)
-    estimates = {
-        "value": kept,
-        "interval": (float(low), float(high)),
-        "finite_temperature": missing,
-        "refused": refused,
-    }
-    return {**estimates, "by_arm": values, "error_by_arm": errors, "r_hat": r_hat}
+    said = {"value": kept, "interval": (float(low), float(high)), "finite_temperature": missing, "refused": refused}
+    return {**said, "by_arm": values, "error_by_arm": errors, "r_hat": r_hat}
 
 
 class _Chains:
     """Hamiltonian chains at three temperatures and steps, moved together."""
 
-    def __init__(self, at: Landscape, heat: Array, prior: float, n_chains: int, n_leapfrog: int, seed: int) -> None:
+    def __init__(self, at: Landscape, heat: Array, prior: float, n_chains: int, n_leapfrog: int) -> None:
         self.at, self.prior, self.n_leapfrog, self.shape = at, prior, n_leapfrog, (len(heat), n_chains)
         self.heat = torch.from_numpy(heat).to(at.phi).repeat_interleave(n_chains)
-        self.rng = generator(seed, "chains")
+        self.rng = generator(at.seed, "chains")
         convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in at.objective.model.modules())
         self.batched = at.objective.D <= _TINY and not convolves
 
@@ -270,9 +248,9 @@ class _Chains:
         return tuple(torch.where(take.view(-1, *[1] * (a.ndim - 1)), b, a) for a, b in both), chance
 
 
-def _top_curvature(at: Landscape, seed: int, n_products: int = 10) -> tuple[float, int]:
+def _top_curvature(at: Landscape, n_products: int = 10) -> tuple[float, int]:
     """Return the size of the Hessian's largest eigenvalue by power iteration, and the number of products."""
-    v = torch.from_numpy(generator(seed, "curvature").standard_normal(at.d)).to(at.phi)
+    v = torch.from_numpy(generator(at.seed, "curvature").standard_normal(at.d)).to(at.phi)
     with at.products("hessian") as product:
         for _ in range(n_products):
             v = product(v / v.norm().clamp(min=torch.finfo(v.dtype).tiny))

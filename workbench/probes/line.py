@@ -1,12 +1,14 @@
 """Line: what do loss, error and gradient look like along one direction?"""
 
+from typing import Unpack
+
 import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from workbench.layout import Point
 from workbench.objective import BatchStats, Supervised
-from workbench.probes.landscape import Map
+from workbench.probes.landscape import Where
 from workbench.probes.slices import Slice, Slices
 
 
@@ -17,11 +19,8 @@ def line(
     t: ArrayLike | None = None,
     *,
     gradient_norm: bool = True,
-    coordinates: Map | None = None,
     batch_stats: BatchStats = "recalibrated",
-    split: str = "train",
-    n_examples: int | None = None,
-    seed: int = 0,
+    **where: Unpack[Where],
 ) -> Slice:
     """Measure ``L(point + t * direction)`` on a grid of t.
 
@@ -31,12 +30,9 @@ def line(
         direction: Shape ``(d,)``, used as it is: see :mod:`workbench.probes.directions` for normalised ones.
         t: Where, shape ``(m,)``; None for 51 points from -1 to 1.
         gradient_norm: Whether to take the norm of the gradient (in phi) as well, which costs three times as much.
-        coordinates: Theta as a function of phi; None where phi is theta itself.
         batch_stats: Statistics of BatchNorm ``"recalibrated"`` at every point on the whole training split, or
             ``"stored"`` ones, which make slices far steeper than any network that trains there would see.
-        split: Whose examples.
-        n_examples: How many of them, at random; None for all.
-        seed: Which ones.
+        **where: ``coordinates``, ``split``, ``n_examples`` and ``seed``, as for ``Landscape``.
 
     Returns:
         Loss, error and gradient norm at each t.
@@ -55,5 +51,5 @@ def line(
         >>> line(objective, torch.zeros(2), torch.tensor([1.0, 0.0]), [0, 1, 2]).loss  # t^2 / 2
         array([0. , 0.5, 2. ])
     """
-    slices = Slices(objective, point, coordinates, batch_stats, split, n_examples, seed)
+    slices = Slices(objective, point, batch_stats, **where)
     return slices.measure(direction[None], (np.linspace(-1, 1, 51) if t is None else t,), gradient_norm)

@@ -1,12 +1,14 @@
 """Plane: what do loss and error look like around a point, or between three?"""
 
+from typing import Unpack
+
 import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from workbench.layout import Point
 from workbench.objective import BatchStats, Supervised
-from workbench.probes.landscape import Map
+from workbench.probes.landscape import Where
 from workbench.probes.slices import Slice, Slices
 
 
@@ -18,11 +20,8 @@ def plane(
     b: ArrayLike | None = None,
     *,
     gradient_norm: bool = False,
-    coordinates: Map | None = None,
     batch_stats: BatchStats = "recalibrated",
-    split: str = "train",
-    n_examples: int | None = None,
-    seed: int = 0,
+    **where: Unpack[Where],
 ) -> Slice:
     """Measure ``L(point + a * directions[0] + b * directions[1])`` on a grid.
 
@@ -39,12 +38,9 @@ def plane(
         a: Coordinates along the first, any spacing; None for 51 points from -1 to 1.
         b: Along the second; None for those of ``a``.
         gradient_norm: Whether to take the norm of the gradient (in phi) as well, at four times the cost.
-        coordinates: Theta as a function of phi; None where phi is theta itself.
         batch_stats: Statistics of BatchNorm ``"recalibrated"`` at every point on the whole training split, or
             ``"stored"`` ones, which make slices far steeper than any network that trains there would see.
-        split: Whose examples.
-        n_examples: How many of them, at random; None for all.
-        seed: Which ones.
+        **where: ``coordinates``, ``split``, ``n_examples`` and ``seed``, as for ``Landscape``.
 
     Returns:
         Loss, error and, if asked for, gradient norm at each point.
@@ -63,6 +59,6 @@ def plane(
         array([[0. , 2. , 8. ],
                [0.5, 2.5, 8.5]])
     """
-    slices = Slices(objective, point, coordinates, batch_stats, split, n_examples, seed)
+    slices = Slices(objective, point, batch_stats, **where)
     a = np.linspace(-1, 1, 51) if a is None else a
     return slices.measure(directions, (a, a if b is None else b), gradient_norm)

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Unpack
 
 import numpy as np
 import pandas as pd
@@ -15,14 +16,14 @@ from workbench.errors import require, require_choice
 from workbench.layout import Point
 from workbench.objective import BatchStats, Supervised
 from workbench.probes.forwards import computing, plain_pools
-from workbench.probes.landscape import Landscape, Map
+from workbench.probes.landscape import Landscape, Measured, Where
 
 Array = NDArray[np.float64]
 _CHUNK = 500  # examples a forward pass; a larger chunk's activations leave the processor's caches
 
 
-@dataclass(frozen=True)
-class Slice:
+@dataclass(frozen=True, kw_only=True)
+class Slice(Measured):
     """Mean loss, mean error and, where asked for, the gradient's norm on a grid; nan where the loss is not a number.
 
     ``axes`` are the coordinates along each direction; arrays have the shape of their lengths, so that ``loss[i, j]``
@@ -36,9 +37,6 @@ class Slice:
     gradient_norm: Array | None
     residual: float
     recalibrated: bool
-    n_gradients: float
-    n_examples: int
-    seed: int
 
     def to_frame(self) -> pd.DataFrame:
         """Return coordinates ``t``, or ``a`` and ``b``, and values, one row a point."""
@@ -57,30 +55,20 @@ class Slices(Landscape):
     Args:
         objective: Network and examples.
         point: Phi, shape ``(d,)``, with the buffers as they stand; or a point with its own.
-        coordinates: Theta as a function of phi; None where phi is theta itself.
         batch_stats: ``"stored"`` statistics of BatchNorm, or ``"recalibrated"`` at every point on the whole training
             split; one and the same without BatchNorm.
-        split: Whose examples are measured.
-        n_examples: How many of them, at random; None for all.
-        seed: Which ones.
+        **where: ``coordinates``, ``split``, ``n_examples`` and ``seed``, as for ``Landscape``.
 
     Raises:
         InputError: As :class:`Landscape` does, or if ``batch_stats`` is unknown.
     """
 
     def __init__(
-        self,
-        objective: Supervised,
-        point: Tensor | Point,
-        coordinates: Map | None,
-        batch_stats: BatchStats,
-        split: str,
-        n_examples: int | None,
-        seed: int,
+        self, objective: Supervised, point: Tensor | Point, batch_stats: BatchStats, **where: Unpack[Where]
     ) -> None:
         require_choice("batch_stats", batch_stats, ("stored", "recalibrated"))
-        super().__init__(objective, point, coordinates, split=split, n_examples=n_examples, seed=seed)
-        self.whole, self.seed, self.objective.chunk_size = objective, seed, min(_CHUNK, objective.chunk_size)
+        super().__init__(objective, point, **where)
+        self.whole, self.objective.chunk_size = objective, min(_CHUNK, objective.chunk_size)
         norms = [m for m in objective.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         self.recalibrates = batch_stats == "recalibrated" and bool(norms)
         self.cost = (1 + self.recalibrates * len(objective.splits["train"]) / self.n) / 3  # gradients a point
@@ -154,8 +142,17 @@ class Slices(Landscape):
             found, residual = self._plain(directions, at, gradient_norm), 0.0
             n_gradients = len(at) * (self.cost + gradient_norm)
         loss, error, *norms = found.reshape(-1, *map(len, grids))
-        norm = norms[0] if gradient_norm else None
-        return Slice(grids, loss, error, norm, residual, self.recalibrates, n_gradients, self.n, self.seed)
+        return Slice(
+            axes=grids,
+            loss=loss,
+            error=error,
+            gradient_norm=norms[0] if gradient_norm else None,
+            residual=residual,
+            recalibrated=self.recalibrates,
+            n_gradients=n_gradients,
+            n_examples=self.n,
+            seed=self.seed,
+        )
 
     def _plain(self, directions: Tensor, at: Array, gradient_norm: bool = False) -> Array:
         """Visit every point, shape ``(3, m)``."""
