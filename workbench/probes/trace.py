@@ -49,8 +49,8 @@ def trace(
     """Compute the trace of a Hessian, Gauss-Newton or empirical Fisher matrix.
 
     A network that is linear in every single parameter almost everywhere has outputs whose second derivatives have no
-    diagonal. Then tr H = tr J' L J = mean over examples of sum_c l_c |J' u_c|^2, with l_c, u_c the eigenpairs of the
-    loss's Hessian in the example's outputs: one backward pass for each c, to the activations alone, and norms of outer
+    diagonal. Then tr H = tr J' L J = mean over examples of sum_c s_c |J' u_c|^2, where the loss's Hessian in the
+    example's outputs is sum_c s_c u_c u_c': one backward pass for each c, to the activations alone, and norms of outer
     products. That is taken for plain sequences of linear, convolution, BatchNorm (evaluation mode), ReLU, pooling,
     flatten and dropout layers without shared or frozen parameters, in theta's own coordinates.
 
@@ -114,8 +114,8 @@ def _qualifies(module: nn.Module) -> bool:
 
 
 def _exact(landscape: Landscape, matrix: Matrix, n_products: int) -> tuple[float, float, str, float]:
-    """Return the trace, no error, and a bound on the cost: half a gradient for a pass to the activations."""
-    total, passes, seen = 0.0, 0, []
+    """Return the trace, no error, and the cost, by convention a gradient and half a one for each pass."""
+    total, n_passes, seen = 0.0, 0, []
     with landscape.visit(), ExitStack() as hooks:
         for layer in landscape.objective.model.modules():
             if isinstance(layer, _LAYERS) and layer.weight is not None:
@@ -124,27 +124,27 @@ def _exact(landscape: Landscape, matrix: Matrix, n_products: int) -> tuple[float
         for x, y in landscape.chunks():
             seen.clear()
             outputs = landscape.objective.model(x)
-            values, factors = _curved(landscape, outputs, y)
-            for value, factor in zip(values.T, factors.unbind(-1), strict=True):
-                if bool(value.any()):
-                    passes += len(y)
-                    deltas = grad(outputs, [out for _, _, out in seen], factor.view_as(outputs), retain_graph=True)
-                    parts = [_squares(*each[:2], delta) for each, delta in zip(seen, deltas, strict=True)]
-                    total += float((value * torch.stack(parts).sum(0)).double().sum())
-    return total / landscape.n, 0.0, "exact", 1 + passes / landscape.n / 2
+            signs, factors = _root(landscape, outputs, y)
+            n_passes, places = factors.shape[-1], [out for _, _, out in seen]
+            passes = [grad(outputs, places, u.reshape(outputs.shape), retain_graph=True) for u in factors.unbind(-1)]
+            for (layer, columns, _), deltas in zip(seen, zip(*passes, strict=True), strict=True):
+                total += float((signs * _squares(layer, columns, torch.stack(deltas, 1))).double().sum())
+    return total / landscape.n, 0.0, "exact", 1 + n_passes / 2
 
 
-def _curved(landscape: Landscape, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return eigenvalues ``(n, c)`` and -vectors ``(n, c, c)`` of the loss's Hessian in each example's outputs."""
+def _root(landscape: Landscape, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return s ``(n, c)`` and U ``(n, c, c)``: the loss's Hessian in each example's outputs is U diag(s) U'."""
     at = outputs.detach().requires_grad_()
     (slope,) = grad(landscape.objective.losses(at, y).sum(), at, create_graph=True)
     columns = slope.reshape(len(y), -1).sum(0)
-    rows = [grad(each, at, retain_graph=True)[0].reshape(len(y), -1) for each in columns]
-    bent = torch.stack(rows, 1)
+    bent = torch.stack([grad(each, at, retain_graph=True)[0].reshape(len(y), -1) for each in columns], 1)
     require(bool(bent.isfinite().all()), "point", "must have finite second derivatives", float("nan"), _REMEDY)
+    p = at.detach().reshape(len(y), -1).softmax(1)
+    root = p.sqrt().diag_embed() - p.unsqueeze(2) * p.sqrt().unsqueeze(1)  # of diag(p) - p p', cross-entropy's
+    if float((root @ root.mT - bent).abs().max()) <= 10 * torch.finfo(p.dtype).eps:
+        return torch.ones_like(p), root
     values, vectors = torch.linalg.eigh(bent)
-    noise = values.abs().amax(1, keepdim=True) * 10 * torch.finfo(values.dtype).eps  # cross-entropy has a zero
-    return values.where(values.abs() > noise, 0), vectors
+    return values.sign(), vectors * values.abs().sqrt().unsqueeze(1)
 
 
 def _columns(layer: Any, inputs: Tensor) -> Tensor:
@@ -157,17 +157,18 @@ def _columns(layer: Any, inputs: Tensor) -> Tensor:
     return inputs.detach().reshape(len(inputs), -1, inputs.shape[-1])
 
 
-def _squares(layer: Any, columns: Tensor, delta: Tensor) -> Tensor:
-    """Return the squared norm of each example's gradient of the layer's parameters, shape ``(n,)``."""
-    last = isinstance(layer, nn.Linear)  # units come last, elsewhere second
-    delta = delta.reshape(len(delta), -1, delta.shape[-1]) if last else delta.reshape(*delta.shape[:2], -1).mT
+def _squares(layer: Any, columns: Tensor, deltas: Tensor) -> Tensor:
+    """Return the squared norms of each example's c gradients of the layer's parameters, shape ``(n, c)``."""
+    n, c, *_ = deltas.shape
+    last = isinstance(layer, nn.Linear)  # units come last, elsewhere third
+    deltas = deltas.reshape(n, c, -1, deltas.shape[-1]).mT if last else deltas.reshape(*deltas.shape[:3], -1)
     if isinstance(layer, _NORMS):
-        squares = (delta * columns).sum(1).square().sum(1)
-    elif delta.shape[1] == 1:
-        squares = delta.square().sum((1, 2)) * columns.square().sum((1, 2))
+        squares = (deltas * columns.mT.unsqueeze(1)).sum(3).square().sum(2)
+    elif deltas.shape[3] == 1:
+        squares = deltas.square().sum((2, 3)) * columns.square().sum((1, 2)).unsqueeze(1)
     else:
-        squares = (delta.mT @ columns).square().sum((1, 2))
-    return squares if layer.bias is None else squares + delta.sum(1).square().sum(1)
+        squares = (deltas.reshape(n, -1, deltas.shape[3]) @ columns).square().reshape(n, c, -1).sum(2)
+    return squares if layer.bias is None else squares + deltas.sum(3).square().sum(2)
 
 
 def _estimate(landscape: Landscape, matrix: Matrix, n_products: int) -> tuple[float, float, str, float]:
