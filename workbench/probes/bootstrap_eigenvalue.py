@@ -52,7 +52,7 @@ def bootstrap_eigenvalue(
         objective: Network and examples; left as they are.
         point: Theta ``(D,)``, a point with buffers, or phi where there are coordinates.
         n_resamples: At least 2.
-        tolerance: Largest relative error of each eigenvalue.
+        tolerance: Largest relative error estimate of each eigenvalue.
         matrix: Which matrix.
         **where: ``coordinates``, ``split``, ``n_examples`` and ``seed``, as for ``Landscape``.
 
@@ -60,7 +60,7 @@ def bootstrap_eigenvalue(
         Value and interval.
 
     Raises:
-        InputError: If an argument breaks its rule, or an eigenvalue cannot be certified.
+        InputError: If an argument breaks its rule, or an eigenvalue does not converge.
 
     References:
         Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.

@@ -1,4 +1,4 @@
-"""The few largest eigenvalues of a matrix of second derivatives, each with a bound on its error."""
+"""The few largest eigenvalues of a matrix of second derivatives, each with a residual bound and an error estimate."""
 
 from dataclasses import dataclass
 from typing import Literal, Unpack
@@ -18,15 +18,16 @@ Which = Literal["largest", "magnitude"]
 
 @dataclass(frozen=True, kw_only=True)
 class Eigenpairs(Measured):
-    """Certified eigenpairs, the largest first.
+    """Converged eigenpairs, the largest first.
 
     Attributes:
         values: Shape ``(k,)``, in the loss's unit per squared unit of phi.
         vectors: Unit vectors, shape ``(k, d)``.
-        residuals: |M v - value v|, shape ``(k,)``: an eigenvalue is no farther than this.
-        errors: Of the values, shape ``(k,)``: the residual or, where that is less, ten times its square over the gap
-            to the neighbours. Without the ten that is Kato and Temple's bound; neighbours not yet seen may be nearer.
-        n_asked: How many were asked for; more than k where the rest were not certified.
+        residuals: The residual bound |M v - value v|, shape ``(k,)``: some eigenvalue is no farther than this.
+        errors: An estimate of the values' errors, shape ``(k,)``, and no bound: the residual or, where that is less,
+            ten times its square over the gap to the neighbours. Without the ten that is Kato and Temple's bound if the
+            neighbours seen are all there are; ones not yet seen may be nearer.
+        n_asked: How many were asked for; more than k where the rest had not converged.
     """
 
     values: np.ndarray
@@ -53,28 +54,28 @@ def top_eigenpairs(
 ) -> Eigenpairs:
     """Find the top eigenpairs of a Hessian, Gauss-Newton or empirical Fisher matrix by Lanczos.
 
-    Krylov spaces are grown by one product a step, with full reorthogonalisation, until the top k Ritz pairs are all
-    certified: error <= tolerance * |value|. One that is not is never returned. ``scipy.sparse.linalg.eigsh`` solves the
-    same problem, but restarts, which takes two to three times the products at these k, stops by a rule without the gap,
-    and reports neither its products nor its residuals. A certified pair is an eigenpair; that none between was missed
-    is certain only up to the chance that the start vector is orthogonal to it (equal eigenvalues are found as the space
-    is exhausted).
+    Krylov spaces are grown by one product a step, with full reorthogonalisation, until the top k Ritz pairs have all
+    converged: error estimate <= tolerance * |value|. One that has not is never returned. ``scipy.sparse.linalg.eigsh``
+    solves the same problem, but restarts, which takes two to three times the products at these k, stops by a rule
+    without the gap, and reports neither its products nor its residuals. Only the residual bound is strict. That none
+    between was missed rests on the start vector being orthogonal to none (equal eigenvalues are found as the space is
+    exhausted).
 
     Args:
         objective: Network and examples; left as they are.
         point: Theta ``(D,)``, a point with buffers, or phi where there are coordinates.
         k: How many; at most d.
-        tolerance: Largest error of a value, relative to it.
+        tolerance: Largest error estimate of a value, relative to it.
         matrix: Which matrix.
         which: ``"largest"`` values or those of the largest ``"magnitude"``.
         max_products: When to give up; by default 100 + 20 k, at most d.
         **where: ``coordinates``, ``split``, ``n_examples`` and ``seed``, as for ``Landscape``.
 
     Returns:
-        The pairs, fewer than k where not all could be certified.
+        The pairs, fewer than k where not all converged.
 
     Raises:
-        InputError: If an argument breaks its rule, the point has no finite second derivatives, or no pair is certified.
+        InputError: If an argument breaks its rule, the point has no finite second derivatives, or no pair converges.
 
     References:
         Parlett 1998, The Symmetric Eigenvalue Problem, chapters 11 and 13.
@@ -90,7 +91,7 @@ def top_eigenpairs(
     require_choice("which", which, ("largest", "magnitude"))
     with landscape.products(matrix) as product:
         run = Lanczos(product, min(landscape.d, max_products or 100 + 20 * k), landscape.phi, landscape.seed)
-        values, vectors, residuals, errors = certified(run, k, tolerance, which)
+        values, vectors, residuals, errors = converged(run, k, tolerance, which)
     remedy = "raise max_products or tolerance, or use float64"
     require(len(values) > 0, "tolerance", f"must be reached within {run.n_steps} products", tolerance, remedy)
     return Eigenpairs(
@@ -99,10 +100,10 @@ def top_eigenpairs(
     )  # fmt: skip
 
 
-def certified(
+def converged(
     run: Lanczos, k: int, tolerance: float, which: Which
 ) -> tuple[np.ndarray, torch.Tensor, np.ndarray, np.ndarray]:
-    """Step until the top k pairs are certified or there is no more room; return those certified."""
+    """Step until the top k pairs have converged or there is no more room; return those that have."""
     while True:
         run.step()
         values, vectors, residuals = run.spectrum()
@@ -117,7 +118,7 @@ def certified(
 
 
 def _errors(values: np.ndarray, residuals: np.ndarray) -> np.ndarray:
-    """Bound each Ritz value's distance to its eigenvalue."""
+    """Estimate each Ritz value's distance to its eigenvalue."""
     gaps = np.full_like(values, np.inf if len(values) > 1 else 0.0)
     between = np.diff(values)
     gaps[1:] = between - residuals[:-1]

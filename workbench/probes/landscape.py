@@ -34,7 +34,8 @@ class Measured:
     """What every result carries.
 
     Attributes:
-        n_gradients: Cost, in gradients of these examples: a matrix product counts as one, a forward pass as a third.
+        n_gradients: Cost counted, not timed, in gradients of these examples: by convention a matrix product is one, a
+            forward pass a third.
         n_examples: How many examples the loss is the mean of; curvatures at different numbers do not compare.
         seed: Of the examples and of all random vectors.
     """

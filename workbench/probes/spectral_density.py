@@ -1,4 +1,4 @@
-"""How a matrix's eigenvalues are spread: the certified outliers one by one, the bulk by quadrature."""
+"""How a matrix's eigenvalues are spread: the outliers one by one, the bulk by quadrature."""
 
 from dataclasses import dataclass
 from typing import Unpack
@@ -10,7 +10,7 @@ import torch
 from workbench.errors import is_count, require
 from workbench.layout import Point
 from workbench.objective import Supervised
-from workbench.probes.eigenpairs import certified
+from workbench.probes.eigenpairs import converged
 from workbench.probes.lanczos import Lanczos
 from workbench.probes.landscape import Landscape, Matrix, Measured, Where
 from workbench.seeds import key
@@ -23,7 +23,7 @@ class SpectralDensity(Measured):
     Attributes:
         support: Ascending, in the loss's unit per squared unit of phi, shape ``(m,)``.
         weights: Share of the d eigenvalues at each, shape ``(m,)``; they sum to 1.
-        n_outliers: How many of them are certified eigenvalues, of weight 1 / d each.
+        n_outliers: How many of them are converged eigenvalues, of weight 1 / d each.
         grid: Where the smoothed density stands, shape ``(n_grid,)``.
         density: Smoothed by a Gaussian of standard deviation ``width``; integrates to 1.
         standard_error: Of ``density``, over start vectors.
@@ -61,7 +61,7 @@ def spectral_density(
 ) -> SpectralDensity:
     """Estimate the spectral density by deflation and stochastic Lanczos quadrature.
 
-    The ``n_outliers`` eigenvalues of largest magnitude are found and certified first and stand as atoms. In the
+    The ``n_outliers`` eigenvalues of largest magnitude are found first and stand as atoms. In the
     complement of their vectors, m steps of Lanczos from a random v give Ritz values t_j and weights s_j^2, the first
     entries of the tridiagonal matrix's eigenvectors squared, whose moments up to order 2 m - 1 are those of v'M^p v;
     their mean over v is the bulk. Full reorthogonalisation keeps these moments and makes no ghost copies.
@@ -69,7 +69,7 @@ def spectral_density(
     Args:
         objective: Network and examples; left as they are.
         point: Theta ``(D,)``, a point with buffers, or phi where there are coordinates.
-        n_outliers: Eigenvalues taken out first; fewer where not all are certified, none for 0.
+        n_outliers: Eigenvalues taken out first; fewer where not all converge, none for 0.
         n_vectors: Start vectors; at least 2.
         n_steps: Of each of them; fewer where d leaves less room.
         width: Of the smoothing; by default a hundredth of the support's range.
@@ -102,7 +102,7 @@ def spectral_density(
     with landscape.products(matrix) as product:
         if n_outliers:
             run = Lanczos(product, min(d, 20 * n_outliers + 100), landscape.phi, seed)
-            outliers, vectors, _, _ = certified(run, n_outliers, 1e-4, "magnitude")
+            outliers, vectors, _, _ = converged(run, n_outliers, 1e-4, "magnitude")
             vectors, n_products = torch.linalg.qr(vectors.T).Q.T, run.n_steps
         rules, n_bulk = [], d - len(vectors)
         for i in range(n_vectors):
