@@ -10,25 +10,9 @@ import platform
 import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
+from timing import interleaved, show
 from torch import nn
-
-
-def timed(arms: dict[str, Callable[[], object]], base: str, rounds: int, goals: dict[str, float]) -> None:
-    """Print each arm's CPU time and its ratio to the base arm: median and quartiles over interleaved rounds."""
-    times: dict[str, list[float]] = {name: [] for name in arms}
-    for _ in range(rounds + 1):
-        for name, arm in arms.items():
-            start = time.process_time()
-            arm()
-            times[name].append(time.process_time() - start)
-    for name, values in times.items():
-        ratio = np.quantile(np.array(values[1:]) / times[base][1:], [0.25, 0.5, 0.75])
-        goal = f"   goal {goals[name]}" if name in goals else ""
-        print(
-            f"{name:>24} {1e3 * np.median(values[1:]):9.2f} ms {ratio[1]:8.2f} [{ratio[0]:.2f}, {ratio[2]:.2f}]{goal}"
-        )
 
 
 def reduced_rank() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
@@ -61,13 +45,13 @@ def measure(rounds: int) -> None:
             "norms": lambda o=objective, t=theta: per_example(o, t, coherence=False),
             "norms and coherence": lambda o=objective, t=theta: per_example(o, t),
         }
-        timed(arms, "gradient", rounds, {"norms": 1})
+        show(interleaved(arms, rounds), "gradient", {"norms": 1})
         print("tangent kernel, n = 100, C = 10, over a gradient of these")
         arms = {
             "gradient": lambda o=small, t=theta: o.gradient(t),
             "kernel": lambda o=small, t=theta: tangent_kernel(o, t),
         }
-        timed(arms, "gradient", rounds, {"kernel": 20})
+        show(interleaved(arms, rounds), "gradient", {"kernel": 20})
     net, x, y = reduced_rank()
     objective = Supervised(net, (x, y), loss="squared_error")
 

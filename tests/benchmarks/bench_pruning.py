@@ -8,13 +8,12 @@ import argparse
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
+from timing import interleaved, show
 from torch.nn import functional as F
 
 from workbench.models import mlp, small_cnn
@@ -34,27 +33,6 @@ PEERS: dict[str, Callable[[torch.Tensor, int], object]] = {
 def scores_of(n: int) -> torch.Tensor:
     """Draw magnitudes as weights have them."""
     return torch.randn(n, generator=torch.Generator().manual_seed(0)).abs_()
-
-
-def medians(arms: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
-    """Return the CPU seconds of every arm and round, interleaved; a first round is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in arms}
-    for _ in range(rounds + 1):
-        for name, arm in arms.items():
-            start = time.process_time()
-            arm()
-            times[name].append(time.process_time() - start)
-    return {name: np.array(values[1:]) for name, values in times.items()}
-
-
-def show(found: dict[str, np.ndarray], base: str, goals: dict[str, float]) -> None:
-    """Print each arm's median and its ratio to the base arm, median and quartiles over rounds."""
-    for name, values in found.items():
-        low, middle, high = np.quantile(values / found[base], [0.25, 0.5, 0.75])
-        goal = f"   goal {goals[name]}" if name in goals else ""
-        print(
-            f"{name:>24} {1e3 * np.median(values):>10.2f} ms {middle:>8.2f} [{low:.2f}, {high:.2f}]{goal}", flush=True
-        )
 
 
 def peak(name: str, n: int) -> None:
@@ -81,7 +59,7 @@ def measure_threshold(n: int, rounds: int) -> None:
     if n > 20_000_000:
         del arms["sort"]
     arms["ours, where all"] = lambda: kth_largest(scores, n // 10, marked)
-    show(medians(arms, rounds), "kthvalue", {"ours": 0.65})
+    show(interleaved(arms, rounds), "kthvalue", {"ours": 0.65})
     for name in arms.keys() & PEERS.keys():
         done = subprocess.run(
             [sys.executable, __file__, "--peak", name, str(n)], capture_output=True, text=True, check=True
@@ -116,7 +94,7 @@ def measure_scores(rounds: int) -> None:
         name = f"SynFlow x 100, {density:.0%}"
         arms[name] = lambda density=density: synflow_mask(objective, theta, density, prunable=marked)
     print(f"\nLeNet-300-100, batch {BATCH}: CPU time of 5 over 5 steps; SynFlow: 5 times its time")
-    found = medians(arms, rounds)
+    found = interleaved(arms, rounds)
     for name in found.keys() - {name for name in found if not name.startswith("SynFlow")}:
         found[name] *= 5
     show(found, "step", {"SNIP": 1.4, "GraSP": 3.2, "SynFlow x 100, 10%": 70, "SynFlow x 100, 1%": 70})
@@ -139,7 +117,7 @@ def measure_structured(rounds: int) -> None:
         full = torch.ones(twin.D, dtype=torch.bool)
         macs = [report(o, m, prunable(o.layout)).macs for o, m in ((objective, mask), (twin, full))]
         with torch.no_grad():
-            found = medians({"dense": partial(dense, x), "smaller": partial(small, x)}, rounds)
+            found = interleaved({"dense": partial(dense, x), "smaller": partial(small, x)}, rounds)
         print(f"{name}: 1 / theoretical speed-up {macs[1] / macs[0]:.2f}")
         show(found, "dense", {})
 
