@@ -78,7 +78,11 @@ def surface(view: View) -> go.Figure:
         for axis, text in zip(("xaxis", "yaxis"), "ab", strict=True)
     }
     figure.update_layout(
-        scene=scene | {"zaxis": {"title": {"text": "log10 loss"}}, "camera": {"eye": {"x": 1.5, "y": -1.5, "z": 1.1}}}
+        scene=scene
+        | {
+            "zaxis": {"title": {"text": "log10 loss"}, "showticklabels": False},
+            "camera": {"eye": {"x": 1.5, "y": -1.5, "z": 1.1}},
+        }
     )
     held = (
         "" if view.explained is None else f" It holds {100 * sum(view.explained):.0f} % of the trajectory's variance."
@@ -165,12 +169,12 @@ def spot(view: View, a: float, b: float, seen: Spot, digits: tuple[np.ndarray, l
         2,
         2,
         specs=specs,
-        column_widths=[0.55, 0.45],
+        column_widths=[0.54, 0.46],
         row_heights=[0.4, 0.6],
-        horizontal_spacing=0.2,
+        horizontal_spacing=0.25,
         vertical_spacing=0.2,
     )
-    _add_map(figure, view, {"row": 1, "col": 1}, 0.46)
+    _add_map(figure, view, {"row": 1, "col": 1}, 0.43)
     picture, truth = digits
     figure.add_heatmap(
         z=picture[::-1], colorscale=[[0, "white"], [1, INK]], showscale=False, hoverinfo="skip", row=1, col=2
@@ -195,7 +199,7 @@ def spot(view: View, a: float, b: float, seen: Spot, digits: tuple[np.ndarray, l
         hovertemplate=f"here: loss {seen.loss:.3g} nats, {100 * seen.error:.1f} % wrong<extra></extra>",
     )  # fmt: skip
     figure.update_xaxes(
-        title="Six test images and what they are taken for",
+        title="Six test images, taken for",
         showticklabels=False,
         ticks="",
         showgrid=False,
