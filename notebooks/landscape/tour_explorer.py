@@ -107,12 +107,18 @@ def live_plane(objective: Supervised, theta: Any) -> Callable[..., OwnPlane]:
     return work
 
 
+def _with_holes(values: np.ndarray) -> list[list[float | None]]:
+    """Return rows in which nan is None: a page takes no nan."""
+    return [[float(value) if np.isfinite(value) else None for value in row] for row in values]
+
+
 def draw_plane(own: OwnPlane) -> go.Figure:
     """Draw a plane of the reader's own; holes are not measured yet."""
     grid = np.linspace(-own.reach, own.reach, N_OWN)
     figure = go.Figure()
     figure.add_heatmap(
-        x=grid, y=grid, z=np.log10(np.maximum(own.loss.T, 1e-12)), customdata=own.loss.T, name="loss",
+        x=grid, y=grid, z=_with_holes(np.log10(np.maximum(own.loss.T, 1e-12))),
+        customdata=_with_holes(own.loss.T), name="loss",
         hoverongaps=False,
         colorscale=[[0, "white"], [1, ORANGE]], colorbar={"title": {"text": "log10 nats"}, "thickness": 12},
         hovertemplate="a = %{x:.2f}, b = %{y:.2f}<br>loss %{customdata:.3g} nats<extra></extra>",

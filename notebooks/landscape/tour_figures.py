@@ -1,4 +1,4 @@
-"""The tour's figures: spectrum, surface, ways between networks, chains, and the explorer's view."""
+"""The tour's figures: spectrum, maps, ways between networks, chains, and the explorer's view."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -63,32 +63,22 @@ def spectrum(shown: Mapping[str, Any], looks: Sequence[Mapping[str, Any]]) -> go
     return finish(figure, "The Hessian's spectrum: a bulk at zero, and outliers", note, height=540)
 
 
-def surface(view: View) -> go.Figure:
-    """Draw the loss on a plane as a surface and as a map, with the way that training took."""
-    kinds = [[{"type": "surface"}, {"type": "xy"}]]
-    figure = make_subplots(1, 2, specs=kinds, horizontal_spacing=0.16, column_widths=[0.45, 0.55])
-    x, y = view.seen.axes
-    figure.add_surface(
-        x=x, y=y, z=np.log10(view.seen.loss.T), colorscale=_WARM, showscale=False, row=1, col=1, name="loss",
-        hovertemplate="log10 of the loss: %{z:.2f}<extra></extra>",
-    )  # fmt: skip
-    _add_map(figure, view, {"row": 1, "col": 2})
-    scene = {
-        axis: {"title": {"text": text}, "showticklabels": False}
-        for axis, text in zip(("xaxis", "yaxis"), "ab", strict=True)
-    }
-    figure.update_layout(
-        scene=scene
-        | {
-            "zaxis": {"title": {"text": "log10 loss"}, "showticklabels": False},
-            "camera": {"eye": {"x": 1.5, "y": -1.5, "z": 1.1}},
-        }
-    )
-    held = (
-        "" if view.explained is None else f" It holds {100 * sum(view.explained):.0f} % of the trajectory's variance."
-    )
-    note = f"Training loss; line: the training's projection, from its start to the diamond.{held}"
-    return finish(figure, f"The loss on a plane: {NAMES[view.kind]}", note, height=520)
+def maps(views: Mapping[str, View]) -> go.Figure:
+    """Draw the loss on two planes as maps, with the way that training took.
+
+    Args:
+        views: Planes by kind, "trajectory" and "filter" among them.
+
+    Returns:
+        Two panels.
+    """
+    figure = make_subplots(1, 2, horizontal_spacing=0.24)
+    for col, (kind, bar) in enumerate({"trajectory": 0.4, "filter": 1.0}.items(), 1):
+        _add_map(figure, views[kind], {"row": 1, "col": col}, bar)
+    first = views["trajectory"].explained or (np.nan, np.nan)
+    note = f"Training loss; line: the training's projection, to the diamond. Left: {NAMES['trajectory']},<br>"
+    note += f"which holds {100 * sum(first):.0f} % of the trajectory's variance. Right: {NAMES['filter']}."
+    return finish(figure, "The loss on two planes through one network", note, height=520)
 
 
 def _add_map(figure: go.Figure, view: View, where: dict[str, int], bar: float = 1.0) -> None:

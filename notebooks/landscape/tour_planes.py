@@ -97,9 +97,9 @@ def visit(objective: Supervised, view: View, a: float, b: float) -> Spot:
 
 
 def shown_digits(objective: Supervised) -> tuple[np.ndarray, list[int]]:
-    """Return the digits that are shown, side by side, shape ``(8, 9 N_SHOWN - 1)``, gaps nan, and their classes."""
+    """Return the digits that are shown, side by side, shape ``(8, 9 N_SHOWN - 1)``, gaps 0, and their classes."""
     x, y = next(objective.splits["test"].chunks(N_SHOWN))
-    wide = np.full((8, 9 * N_SHOWN - 1), np.nan)
+    wide = np.zeros((8, 9 * N_SHOWN - 1))
     for i, image in enumerate(x.reshape(len(x), 8, 8).numpy()):
         wide[:, 9 * i : 9 * i + 8] = image
     return wide, y.tolist()

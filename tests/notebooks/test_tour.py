@@ -201,8 +201,8 @@ def test_figures_draw_their_numbers(walked):
     drawn = tour_figures.chains({"known": found, "own": found | {"refused": "why"}})
     assert "8.0 [7.0, 9.0]" in drawn.layout.title.subtitle.text
     assert "refused, why" in drawn.layout.title.subtitle.text
-    view = tour_planes.survey(objective, path, "trajectory", 5)
-    assert tour_figures.surface(view).data[1].z == pytest.approx(np.log10(view.seen.loss.T))
+    views = {kind: tour_planes.survey(objective, path, kind, 5) for kind in ("trajectory", "filter")}
+    assert tour_figures.maps(views).data[3].z == pytest.approx(np.log10(views["filter"].seen.loss.T))
 
 
 @pytest.mark.parametrize(
