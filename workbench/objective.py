@@ -1,8 +1,8 @@
 """Model + data + loss as a function of a point: one flat vector theta and the buffers that are not theta.
 
 Theta holds the unique trainable parameters in ``named_parameters()`` order, tied ones once, laid end to end. The
-objective owns a copy of the model whose parameters and gradients are *views* of two flat buffers, so that writing
-theta moves the network and one backward pass leaves the gradient flat: no per-tensor copies, no rebuilt modules.
+objective owns a copy of the model whose parameters and gradients are *views* of two flat buffers: writing theta moves
+the network, and one backward pass leaves the gradient flat.
 """
 
 import copy
@@ -65,6 +65,7 @@ class Supervised:
         InputError: If an argument breaks its rule.
 
     Attributes:
+        D: Number of trainable parameters.
         layout: Names, shapes, offsets and roles of the tensors in theta.
         theta: The flat buffer, shape ``(D,)``, whose views are the model's parameters.
         grad: The flat buffer, shape ``(D,)``, whose views are their gradients.
@@ -103,16 +104,12 @@ class Supervised:
         require("train" in self.splits, "train", "must hold examples", train)
         self.model = copy.deepcopy(model).to(device=self.device, dtype=dtype)
         self.layout = layout_of(self.model)
+        self.D = self.layout.D
         self.theta = torch.empty(self.D, device=self.device, dtype=dtype)
         self.grad = torch.zeros_like(self.theta)
         self._bind()
         self.theta_0 = self.theta.clone()
         self.buffers_0 = self.buffers()
-
-    @property
-    def D(self) -> int:
-        """Number of trainable parameters."""
-        return self.layout.D
 
     def _bind(self) -> None:
         """Make every parameter and gradient a view of the flat buffers; tied ones stay one tensor."""
@@ -148,13 +145,10 @@ class Supervised:
             parameter.data, parameter.grad = parameter.data.clone(), None
         return module.eval()
 
-    # --- training -----------------------------------------------------------------------------------------------
-
     def minibatches(self, seed: int, batch_size: int | None, start: int = 0) -> Iterator[Tensor | None]:
-        """Yield indices of minibatches for ever, each epoch a fresh order; None stands for the whole split.
+        """Yield indices of minibatches for ever, each epoch a fresh order but its last, smaller batch; None: all.
 
-        The order of epoch e is a function of the seed and e alone, so step ``start`` can be entered directly and
-        nothing else that draws random numbers can change it. The last, smaller batch of an epoch is left out.
+        Epoch e's order is a function of seed and e alone: ``start`` is entered directly, no other draw can change it.
         """
         n = len(self.splits["train"])
         if batch_size is None or batch_size >= n:
@@ -192,16 +186,7 @@ class Supervised:
         return losses
 
     def sample(self, n_examples: int | None, seed: int = 0, split: str = "train") -> "Supervised":
-        """Return an objective whose training split is some random examples of a split; they share the network.
-
-        Args:
-            n_examples: How many, without replacement; None for all of them in their order.
-            seed: Which ones.
-            split: Where they come from.
-
-        Raises:
-            InputError: If there are not as many, or no such split.
-        """
+        """Return an objective that trains on some random examples of a split, None for all; they share the network."""
         require_choice("split", split, tuple(self.splits))
         other, examples = copy.copy(self), self.splits[split]
         if n_examples is not None:
@@ -211,8 +196,6 @@ class Supervised:
             examples = Tensors(*examples.batch(index), self.device, self.dtype)
         other.splits = {"train": examples}
         return other
-
-    # --- measurements: evaluation mode, everything left as it was --------------------------------------------------
 
     @contextmanager
     def visit(self, point: Tensor | Point, batch_stats: BatchStats = "stored") -> Iterator[None]:
@@ -235,12 +218,10 @@ class Supervised:
         """Set running statistics to the average over the training split at the current theta."""
         norms = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         momenta = [m.momentum for m in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # cumulative average instead of an exponential one
         self.model.eval()  # dropout stays off: only the norms see batches
         for norm in norms:
-            norm.train()
+            norm.train().reset_running_stats()
+            norm.momentum = None  # cumulative average instead of an exponential one
         # chunks of equal size: each counts the same, and none is a single example, which has no variance
         n = len(self.splits["train"])
         try:
@@ -282,12 +263,7 @@ class Supervised:
 
     @torch.no_grad()
     def evaluate(self, point: Tensor | Point, split: str = "test", batch_stats: BatchStats = "stored") -> Evaluation:
-        """Measure loss and metric in one pass.
-
-        Args:
-            point: Theta, shape ``(D,)``, with the buffers as they stand; or a point with its own.
-            split: ``"train"``, ``"validation"`` or ``"test"``.
-            batch_stats: ``"stored"`` running statistics, or ``"recalibrated"`` on the training split at theta.
+        """Measure a split in one pass, BatchNorm's statistics ``"stored"`` or ``"recalibrated"`` on the training split.
 
         Returns:
             Mean loss, accuracy in 0..1 or the coefficient of determination, and each example's correctness.
