@@ -1,4 +1,5 @@
-"""Cost of per-example norms, tangent kernel and learning coefficient, as ratios. Run on request, as a script.
+"""Cost of per-example norms, tangent kernel and learning coefficient, as ratios. Run on request:
+``python -m tests.benchmarks.bench_degeneracy``.
 
 Single-thread CPU time, medians. Every round runs every arm, so that drift of the machine hits all alike. With
 ``--peer`` the script runs under an interpreter that has devinterp==1.3.2, and prints its CPU time a chain and step on
@@ -11,8 +12,9 @@ import time
 from collections.abc import Callable
 
 import torch
-from timing import interleaved, show
 from torch import nn
+
+from tests.benchmarks.timing import interleaved, show
 
 
 def reduced_rank() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:

@@ -1,4 +1,5 @@
-"""Cost of a threshold, of scores and of what pruning saves, as ratios. Run on request, as a script.
+"""Cost of a threshold, of scores and of what pruning saves, as ratios. Run on request:
+``python -m tests.benchmarks.bench_pruning``.
 
 Single-thread CPU time, medians. Every round runs every arm, so that drift of the machine hits all alike. Peak memory is
 that of a process of its own, above what it held before (Linux).
@@ -13,9 +14,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from timing import interleaved, show
 from torch.nn import functional as F
 
+from tests.benchmarks.timing import interleaved, show
 from workbench.models import mlp, small_cnn
 from workbench.objective import Supervised
 from workbench.pruning import prunable, report, select, select_units, shrink
@@ -62,7 +63,7 @@ def measure_threshold(n: int, rounds: int) -> None:
     show(interleaved(arms, rounds), "kthvalue", {"ours": 0.65})
     for name in arms.keys() & PEERS.keys():
         done = subprocess.run(
-            [sys.executable, __file__, "--peak", name, str(n)], capture_output=True, text=True, check=True
+            [sys.executable, "-m", __spec__.name, "--peak", name, str(n)], capture_output=True, text=True, check=True
         )
         print(
             f"{name:>24} {float(done.stdout):>10.2f} extra bytes a parameter" + ("   goal 3" if name == "ours" else "")
