@@ -46,6 +46,15 @@ def test_a_page_loaded_again_is_told_what_was_drawn_last():
     assert [trace["uid"] for trace in told] == [trace.uid for trace in live.data]
 
 
+def test_plotly_is_sent_when_asked_for_and_stands_in_no_state(monkeypatch):
+    live, sent = LiveFigure(drawn(1)), []
+    assert all(len(str(value)) < 100_000 for value in live.get_state().values())
+    monkeypatch.setattr(live, "send", sent.append)
+    live._handle_custom_msg({"ask": "plotly"}, [])
+    assert [list(message) for message in sent] == [["plotly"]]
+    assert len(sent[0]["plotly"]) > 1_000_000
+
+
 def test_figures_offer_no_upload():
     assert "sendChartToCloud" in finish(drawn(1), "title", "note").layout.template.layout.modebar.remove
     assert LiveFigure(drawn(1))._config == {"responsive": True, "displaylogo": False}

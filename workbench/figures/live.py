@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import traitlets
 from plotly.basedatatypes import BasePlotlyType, Undefined
 
 from workbench.errors import require
@@ -37,7 +36,6 @@ class LiveFigure(go.FigureWidget):
     """
 
     _esm = Path(__file__).with_suffix(".js")
-    script = traitlets.Unicode(str(go.FigureWidget._esm)).tag(sync=True)
     lock: Any = None  # named here, because a figure takes no attribute that it does not know
     _drawn: Any = None
 
@@ -46,6 +44,8 @@ class LiveFigure(go.FigureWidget):
         super().__init__(figure)
         self._drawn, self._config = figure, {"responsive": True, "displaylogo": False}
         prompt(self).observe(self._fit, names="_view_count")
+        # Asked for once a page: in every figure's state, 5 MB each, a page that is loaded again would wait too long.
+        self.on_msg(lambda *_: self.send({"plotly": str(go.FigureWidget._esm)}))
 
     def follow(self, figure: go.Figure) -> None:
         """Look like a figure of the same traces; only what differs from the one before is sent.
