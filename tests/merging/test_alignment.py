@@ -86,6 +86,19 @@ def test_the_function_is_unchanged_and_the_networks_closer(name, method):
     assert torch.equal(again.point.theta, found.point.theta)
 
 
+def test_units_are_read_before_a_nonlinearity_in_place():
+    found = []
+    for in_place in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(in_place), nn.Linear(8, 3))
+        objective = Supervised(model, (draw(1, 50, 6), torch.arange(50) % 3), dtype=torch.float64)
+        other = objective.theta_0 + draw(2, objective.D)
+        found.append(alignment(objective, objective.theta_0, other, method="activations"))
+    assert found[0].similarity == found[1].similarity
+    for plain, in_place in zip(*(each.permutations for each in found), strict=True):
+        np.testing.assert_array_equal(plain, in_place)
+
+
 def test_the_barrier_that_order_alone_makes_is_gone():
     objective, point = build("small_cnn")
     other, _ = shuffled(objective, point, 0)

@@ -50,5 +50,8 @@ def test_bad_input_is_refused():
     objective, theta = planted(5, 2, 4)
     with pytest.raises(InputError, match="tolerance must be between 0 and 1, got 0"):
         degeneracy(objective, theta, tolerance=0)
-    with pytest.raises(InputError, match=r"model must be of linear layers, each called once, got \['Conv2d'"):
+    with pytest.raises(
+        InputError,
+        match=r"model must be of linear layers, each called once, no output changed in place, got \['Conv2d'",
+    ):
         degeneracy(*build("batch_norm"))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tests.probes.test_landscape import NETWORKS, build, draw, maps
+from tests.probes.test_landscape import NETWORKS, build, classes, draw, maps
 from workbench.errors import InputError
 from workbench.layout import Point
 from workbench.objective import Supervised
@@ -47,6 +47,20 @@ def test_they_are_those_of_the_dense_jacobian(name):
         np.testing.assert_array_equal(alone.squared_norms, found.squared_norms)
         assert np.isnan([alone.mean_squared, alone.coherence, alone.noise_scale]).all()
         assert alone.n_gradients == (2 / 3 if path == "layers" else n)
+
+
+@pytest.mark.parametrize(
+    "changed", [nn.ReLU(inplace=True), nn.Sequential(nn.Unflatten(1, (8, 1)), nn.ELU(inplace=True), nn.Flatten())]
+)
+def test_layers_whose_outputs_are_changed_in_place_are_not_read(changed):
+    model = nn.Sequential(nn.Linear(6, 8), changed, nn.Linear(8, 3))
+    objective = Supervised(model, (draw(1, 13, 6), classes(13, 3)), dtype=torch.float64)
+    point = Point(objective.theta_0, {})
+    G, J = jacobians(objective, point, (point.theta, None))
+    found, kernel = per_example(objective, point), tangent_kernel(objective, point)
+    torch.testing.assert_close(torch.from_numpy(found.squared_norms), G.square().sum(1), rtol=1e-9, atol=1e-13)
+    torch.testing.assert_close(kernel.matrix.reshape(len(J), -1), J @ J.T, rtol=1e-9, atol=1e-11)
+    assert found.path == kernel.path == "vmap"
 
 
 def means(targets):

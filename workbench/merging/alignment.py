@@ -190,7 +190,7 @@ def _activations(examples: Supervised, point: Point, layers: list[_Hidden]) -> l
     seen: list[list[Tensor]] = [[] for _ in layers]
     makers = [examples.model.get_submodule(layer.own[-1].rpartition(".")[0]) for layer in layers]
     hooks = [
-        maker.register_forward_hook(lambda _, __, z, parts=parts: parts.append(z.movedim(1, 0).flatten(1)))
+        maker.register_forward_hook(lambda _, __, z, parts=parts: parts.append(z.movedim(1, 0).flatten(1).clone()))
         for maker, parts in zip(makers, seen, strict=True)
     ]
     try:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from workbench.errors import require
 from workbench.layout import Point
 from workbench.objective import Supervised
-from workbench.probes.example_gradients import Piece, layered
+from workbench.probes.example_gradients import Piece, Unlayered, layered
 from workbench.probes.landscape import Landscape, Measured, Where
 
 
@@ -89,10 +89,15 @@ def degeneracy(
     chunks: list[list[list[Piece]]] = []
     twins, sizes = [], [sum(p.numel() for p in m.parameters(recurse=False)) for m in named]
     with at.visit():
-        with suppress(NotImplementedError):
+        with suppress(Unlayered):
             chunks = [list(layered(at, x, y, lambda outputs, y: outputs)) for x, y in at.chunks()]
         fits = all(type(m) is nn.Linear for m in named) and bool(chunks) and all(p.a.shape[1] for p in chunks[0][0])
-        require(fits, "model", "must be of linear layers, each called once", [type(m).__name__ for m in named])
+        require(
+            fits,
+            "model",
+            "must be of linear layers, each called once, no output changed in place",
+            [type(m).__name__ for m in named],
+        )
         inputs = [torch.cat([chunk[0][i].a for chunk in chunks]) for i in range(len(named))]
         for (m, name), a in list(zip(named.items(), inputs, strict=True))[:-1]:
             twins += [(name, i, j) for i, j in _twins(m(a) > 0)]

@@ -17,6 +17,10 @@ T = TypeVar("T")
 Scalars = Callable[[Tensor, Tensor], Tensor]  # of outputs and targets, shape (n, k) or (n,)
 
 
+class Unlayered(Exception):
+    """Theta is not held by layers whose inputs and outputs give its gradients."""
+
+
 class Piece(NamedTuple):
     """A part of n gradients: row i is the outer product of ``a[i]``, with a 1 behind it if ``one``, and ``d[i]``."""
 
@@ -43,26 +47,39 @@ def by_example(at: Landscape, scalars: Scalars, use: Callable[[Iterator[list[Pie
     """
     unfolds = any(type(m) is nn.Conv2d for m in at.objective.model.modules())  # which leaves the caches sooner
     with at.visit():
-        for path, size, pieces in (("layers", 250 if unfolds else 1000, layered), ("vmap", 50, _vmapped)):
-            with suppress(RuntimeError):  # how vmap, too, says that it cannot
-                return [use(pieces(at, x, y, scalars)) for x, y in at.chunks(size)], path
+        with suppress(Unlayered):
+            return [use(layered(at, x, y, scalars)) for x, y in at.chunks(250 if unfolds else 1000)], "layers"
+        with suppress(RuntimeError):  # how vmap says that it cannot
+            return [use(_vmapped(at, x, y, scalars)) for x, y in at.chunks(50)], "vmap"
         return [use(_looped(at, x, y, scalars)) for x, y in at.chunks(50)], "loop"
 
 
 def layered(at: Landscape, x: Tensor, y: Tensor, scalars: Scalars) -> Iterator[list[Piece]]:
-    """Go back to the layers' outputs only, which forms no weight's gradient."""
+    """Go back to the layers' outputs only, which forms no weight's gradient.
+
+    Raises:
+        Unlayered: If theta is held otherwise, or an output is changed in place, as ``ReLU(inplace=True)`` does.
+    """
     layers = [m for m in at.objective.model.modules() if list(m.parameters(recurse=False))]
     held = [id(p) for m in layers for p in m.parameters(recurse=False)]
+    untied = at._map is None and len(held) == len(set(held)) == len(at.parameters)
+    if not (untied and all(map(_plain, layers))):
+        raise Unlayered
     seen: list[tuple[nn.Module, Tensor, Tensor]] = []
+    versions: list[int] = []
+
+    def keep(layer: nn.Module, inputs: tuple[Tensor], out: Tensor) -> None:
+        seen.append((layer, inputs[0].detach(), out))
+        versions.append(inputs[0]._version + out._version)
+
     with ExitStack() as hooks:
         for layer in layers:
-            handle = layer.register_forward_hook(lambda m, inputs, out: seen.append((m, inputs[0].detach(), out)))
-            hooks.callback(handle.remove)
+            hooks.callback(layer.register_forward_hook(keep).remove)
         values = scalars(at.objective.model(x), y).reshape(len(x), -1)
-    untied = at._map is None and len(held) == len(set(held)) == len(at.parameters)
     once = len(seen) == len(layers) == len({m for m, _, _ in seen}) and all(len(a) == len(x) for _, a, _ in seen)
-    if not (untied and once and all(map(_plain, layers))):
-        raise NotImplementedError
+    unchanged = versions == [a._version + out._version for _, a, out in seen]
+    if not (once and unchanged):
+        raise Unlayered
     seen.sort(key=lambda call: layers.index(call[0]))
     for one in values.sum(0):
         slopes = grad(one, [out for _, _, out in seen], retain_graph=True, materialize_grads=True)
