@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from landscape_probes import connectivity, linear_cka
+from plane_trials import connectivity
 from planes import Plane
 from three_regimes import REGIMES, regimes
 
 from workbench.exercises import check
+from workbench.probes import linear_cka
 from workbench.seeds import generator
 
 

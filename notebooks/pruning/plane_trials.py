@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from landscape_probes import connectivity, linear_cka, segment_losses, top_eigenvalue
 from pruned import data, pack
 from torch import Tensor
 
-from workbench import pruning
+from workbench import probes, pruning
 from workbench.coordinates import Full, Masked
 from workbench.datasets import Split
 from workbench.errors import require
@@ -141,6 +140,19 @@ def train_column(
     return {"dense": _right(objective, dense.phi), "cells": cells}
 
 
+def connectivity(losses: Sequence[float]) -> float:
+    """Return LMC: the ends' mean loss minus the worst on the segment; 0 is flat, below 0 there is a barrier.
+
+    Yang et al. 2021, "Taxonomizing local versus global structure", https://arxiv.org/abs/2107.11228, section 3. There
+    the sign may be positive, as the point farthest from the mean counts; here the worst one does.
+
+    Example:
+        >>> connectivity([1.0, 4.0, 2.0])
+        -2.5
+    """
+    return (losses[0] + losses[-1]) / 2 - max(losses)
+
+
 def _retrain(
     objective: Supervised, point: Point, masks: Sequence[Tensor], recipe: Recipe, seed: int, copy: int
 ) -> list[Tensor]:
@@ -166,16 +178,17 @@ def _measure(
     objective: Supervised, copies: Sequence[Tensor], mask: Tensor, n_points: int, n_curvature: int, free: Tensor
 ) -> dict[str, Any]:
     """Measure one cell of the plane."""
-    losses = segment_losses(objective, copies[0], copies[1], n_points)
+    losses = probes.barrier(objective, copies[0], copies[1], n_points=n_points).loss.tolist()
     logits = [objective.logits(theta, "test", batch_stats="recalibrated") for theta in copies]
     x, y = objective.splits["train"].batch(torch.arange(n_curvature).clamp(max=len(objective.splits["train"]) - 1))
-    few = Supervised(objective.model, Split(x, y))
+    few, point = Supervised(objective.model, Split(x, y)), objective.recalibrated(copies[0])
+    top = probes.top_eigenpairs(few, point, 1, coordinates=Masked(point.theta, mask))
     weights = copies[0][mask & free].clamp(-3.99, 3.99)
     return {
         "right": [_right(objective, theta) for theta in copies],
         "losses": losses,
         "lmc": connectivity(losses),
-        "cka": linear_cka(*logits),
-        "eigenvalue": top_eigenvalue(few, objective.recalibrated(copies[0]), mask),
+        "cka": probes.linear_cka(*logits),
+        "eigenvalue": float(top.values[0]),
         "histogram": np.histogram(weights.numpy(), BINS)[0].tolist(),
     }

@@ -1,8 +1,7 @@
-"""The three regimes: probes against exact answers, a trial, the plane's statistics, verdicts that can fail, answers."""
+"""The three regimes: a cell against exact answers, a trial, the plane's statistics, verdicts that can fail, answers."""
 
 from dataclasses import replace
 
-import landscape_probes as probes
 import numpy as np
 import plane_checks
 import plane_explorer
@@ -13,13 +12,11 @@ import pytest
 import three_regimes
 import torch
 from scipy.stats import spearmanr
-from torch import nn
 
 from workbench.errors import InputError
 from workbench.exercises import WrongAnswer
-from workbench.layout import Point
-from workbench.models import mlp
 from workbench.objective import Supervised
+from workbench.probes import linear_cka
 from workbench.study import Study
 from workbench.sweeps import Sweep
 
@@ -50,65 +47,37 @@ def judged(tmp_path, monkeypatch, **changes):
     return {finding.claim.name: finding for finding in three_regimes.judge(study, made)}
 
 
-# --- probes
-
-
-def test_the_segment_meets_the_exact_losses_of_a_quadratic():
-    x, y = torch.eye(2, dtype=torch.float64), torch.tensor([0.0, 0.0], dtype=torch.float64)
-    line = nn.Linear(2, 1, bias=False)
-    objective = Supervised(line, (x, y), loss="squared_error", dtype=torch.float64)  # |theta|^2 / 2
-    a, b = torch.tensor([2.0, 0.0], dtype=torch.float64), torch.tensor([-1.0, 0.0], dtype=torch.float64)
-    assert probes.segment_losses(objective, a, b, 4) == pytest.approx([2.0, 0.5, 0.0, 0.5])
-    assert probes.connectivity([2.0, 0.5, 0.0, 0.5]) == -0.75
-    assert probes.connectivity([1.0, 1.0]) == 0
-
-
-def test_statistics_of_the_norms_are_those_of_each_point():
-    objective = plane_trials.objective_of("digits", 100, 2, 0.0, 0)
-    a, b = objective.theta_0, 2 * objective.theta_0
-    before = objective.buffers()
-    found = probes.segment_losses(objective, a, b, 3)
-    middle = objective.loss(objective.recalibrated(1.5 * a), "train")
-    assert found[1] == pytest.approx(middle, abs=1e-6)
-    assert found[1] != pytest.approx(objective.loss(1.5 * a, "train"), abs=1e-3)
-    assert all(torch.equal(before[name], value) for name, value in objective.buffers().items())
-
-
-def test_cka_meets_its_definition():
-    a, b = torch.randn(30, 4, dtype=torch.float64), torch.randn(30, 3, dtype=torch.float64)
-    one, other = ((each - each.mean(0)) @ (each - each.mean(0)).T for each in (a, b))  # Gram matrices: HSIC's form
-    assert probes.linear_cka(a, b) == pytest.approx(float((one * other).sum() / (one.norm() * other.norm())))
-    turn = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64))[0]
-    assert probes.linear_cka(a, 3 * a @ turn + 1) == pytest.approx(1)
-    assert probes.linear_cka(a, torch.ones(30, 2)) == 0
+# --- a cell
 
 
 @pytest.mark.parametrize("kept", [1.0, 0.5])
-def test_the_top_eigenvalue_is_that_of_the_dense_hessian(kept):
-    rng = np.random.default_rng(0)
-    x, y = torch.from_numpy(rng.standard_normal((40, 3))), torch.from_numpy(rng.integers(0, 3, 40))
-    objective = Supervised(mlp([3, 5, 3], 1), (x, y), dtype=torch.float64)
-    mask = torch.from_numpy(rng.random(objective.D) < kept)
-    theta = objective.theta_0 * mask
-    hessian = torch.autograd.functional.hessian(objective, theta)[mask][:, mask]
-    wanted = float(torch.linalg.eigvalsh(hessian)[-1])
-    found = probes.top_eigenvalue(objective, Point(theta, {}), mask, tolerance=1e-8)
-    assert found == pytest.approx(wanted, rel=1e-6)
+def test_a_cell_is_measured_as_it_says(kept):
+    objective, rng = plane_trials.objective_of("digits", 100, 1, 0.0, 0), np.random.default_rng(0)
+    before, free = objective.buffers(), plane_trials.pruning.prunable(objective.layout)
+    mask = torch.from_numpy(rng.random(objective.D) < kept) | ~free
+    a, b = objective.theta_0 * mask, 2 * objective.theta_0 * mask
+    cell = plane_trials._measure(objective, [a, b], mask, 4, 40, free)
+    assert all(torch.equal(before[name], value) for name, value in objective.buffers().items())
+    wanted = [objective.loss(objective.recalibrated(torch.lerp(a, b, t)), "train") for t in np.linspace(0, 1, 4)]
+    assert cell["losses"] == pytest.approx(wanted, abs=1e-6)  # statistics of the norms are those of each point
+    assert cell["losses"][1] != pytest.approx(objective.loss(torch.lerp(a, b, 1 / 3), "train"), abs=1e-3)
+    assert cell["lmc"] == pytest.approx((wanted[0] + wanted[-1]) / 2 - max(wanted), abs=1e-6)
+    one, other = (objective.logits(each, "test", batch_stats="recalibrated").double() for each in (a, b))
+    one, other = ((each - each.mean(0)) @ (each - each.mean(0)).T for each in (one, other))  # HSIC's form
+    assert cell["cka"] == pytest.approx(float((one * other).sum() / (one.norm() * other.norm())))
+    few = Supervised(objective.model, objective.splits["train"].batch(torch.arange(40)), dtype=torch.float64)
+    found = []
+    for buffers in (objective.recalibrated(a).buffers, before):
+        few.set_buffers(buffers)
+        hessian = torch.autograd.functional.hessian(few, a.double())[mask][:, mask]
+        found.append(float(torch.linalg.eigvalsh(hessian)[-1]))
+    assert cell["eigenvalue"] == pytest.approx(found[0], rel=1e-4)
+    assert cell["eigenvalue"] != pytest.approx(found[1], rel=0.01)
 
 
-def test_the_curvature_is_read_with_the_points_own_statistics():
-    images = plane_trials.data("digits", 60)
-    objective = Supervised(plane_trials.small_cnn(10, 1, 1, 0), images.train, dtype=torch.float64)
-    theta, found = objective.theta_0, []
-    point = objective.recalibrated(theta)
-    for buffers in (point.buffers, objective.buffers_0):
-        objective.set_buffers(buffers)
-        wanted = float(torch.linalg.eigvalsh(torch.autograd.functional.hessian(objective, theta))[-1])
-        mask = torch.ones(objective.D, dtype=torch.bool)
-        objective.set_buffers(point.buffers)
-        found.append(probes.top_eigenvalue(objective, Point(theta, buffers), mask, tolerance=1e-8))
-        assert found[-1] == pytest.approx(wanted, rel=1e-6)
-    assert found[0] != pytest.approx(found[1], rel=0.01)
+def test_a_flat_segment_is_connected():
+    assert plane_trials.connectivity([2.0, 0.5, 0.0, 0.5]) == -0.75
+    assert plane_trials.connectivity([1.0, 1.0]) == 0
 
 
 # --- trials
@@ -147,7 +116,7 @@ def test_a_column_is_a_function_of_its_parameters():
         # each layer keeps its share, rounded down or up so that they add up
         assert sum(cell["histogram"]) == planes.pruning.allocation.kept_count(density, free)
         assert len(cell["losses"]) == 3
-        assert cell["lmc"] == probes.connectivity(cell["losses"])
+        assert cell["lmc"] == plane_trials.connectivity(cell["losses"])
         assert cell["losses"][0] != cell["losses"][-1]
         assert cell["eigenvalue"] > 0
         assert 0 <= cell["cka"] < 1
@@ -307,10 +276,10 @@ def test_a_wrong_connectivity_is_told(function, said):
 
 def test_answers_are_checked(capsys):
     made = plane()
-    plane_checks.check_connectivity(probes.connectivity)
+    plane_checks.check_connectivity(plane_trials.connectivity)
     plane_checks.check_regime("I", made, 0.05)
     plane_checks.check_regime("II-B", made, 0.8)
-    plane_checks.check_similarity(probes.linear_cka)
+    plane_checks.check_similarity(linear_cka)
     assert capsys.readouterr().out.count("Right.") == 5
     with pytest.raises(WrongAnswer, match="compare LMC with its threshold first"):
         plane_checks.check_regime("II-A", made, 0.05)
