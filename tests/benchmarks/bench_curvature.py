@@ -1,4 +1,5 @@
-"""Cost and accuracy of the curvature probes, in gradients of the same examples. Run on request, as a script.
+"""Cost and accuracy of the curvature probes, in gradients of the same examples. Run on request:
+``python -m tests.benchmarks.bench_curvature``.
 
 Single-thread CPU time; every round runs every arm. n = 2,000 synthetic 28 x 28 images of ten classes, two networks:
 784-200-200-10 (D = 199,210) and LeNet with padding 2 (D = 61,706). The density is measured on a network small enough
@@ -7,7 +8,6 @@ for its exact spectrum. Peers (curvlinops-for-pytorch) are compared where they a
 
 import argparse
 import platform
-import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
@@ -16,6 +16,7 @@ import torch
 from scipy.stats import wasserstein_distance
 from torch import nn
 
+from tests.benchmarks.timing import interleaved, show
 from workbench.models import initialise, mlp
 from workbench.objective import Supervised
 from workbench.probes import Landscape, hessian, spectral_density, top_eigenpairs, trace
@@ -40,17 +41,6 @@ def problem(model: nn.Module, n: int = 2000, side: int = 28, n_steps: int = 60, 
         objective.backward(*objective.train_batch(index))
         optimizer.step()
     return objective, objective.theta.clone()
-
-
-def medians(arms: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
-    """Return the CPU seconds of every arm and round, interleaved; a first round is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in arms}
-    for _ in range(rounds + 1):
-        for name, arm in arms.items():
-            start = time.process_time()
-            arm()
-            times[name].append(time.process_time() - start)
-    return {name: np.array(values[1:]) for name, values in times.items()}
 
 
 def curvlinops(objective: Supervised, point: torch.Tensor) -> Callable[[], object] | None:
@@ -90,16 +80,13 @@ def measure(name: str, model: nn.Module, rounds: int, goals: dict[str, float]) -
     if peer:
         arms["curvlinops product"] = peer
     with Landscape(objective, point).products() as product:
-        found = medians(arms | {"product": lambda: product(v)}, rounds)
-    found |= medians({"trace": lambda: trace(objective, point)}, max(2, rounds // 3))
-    found |= medians({"top 10": lambda: top_eigenpairs(objective, point)}, 1)
+        found = interleaved(arms | {"product": lambda: product(v)}, rounds)
     base = min((np.median(t), key) for key, t in found.items() if key.startswith("gradient"))[1]
-    pairs, exact = top_eigenpairs(objective, point), trace(objective, point)
     print(f"\n{name}, D = {objective.D:,}: CPU time over one gradient ({base})")
-    for key, times in found.items():
-        low, middle, high = np.quantile(times, [0.25, 0.5, 0.75]) / np.median(found[base])
-        goal = f"   goal {goals[key]}" if key in goals else ""
-        print(f"{key:>26} {1e3 * np.median(times):>10.1f} ms {middle:>8.2f} [{low:.2f}, {high:.2f}]{goal}", flush=True)
+    show(found, base, goals)
+    dear = {"trace": lambda: trace(objective, point), "top 10": lambda: top_eigenpairs(objective, point)}
+    show(interleaved({base: arms[base], **dear}, max(1, rounds // 5)), base, goals)
+    pairs, exact = top_eigenpairs(objective, point), trace(objective, point)
     largest = (pairs.errors / np.abs(pairs.values)).max()
     print(f"top 10 took {pairs.n_gradients:.0f} gradients and products; {len(pairs.values)} pairs, error {largest:.1e}")
     print(f"trace {exact.value:.6g} by {exact.method}")
