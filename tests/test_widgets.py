@@ -2,12 +2,14 @@
 
 import json
 import threading
+from dataclasses import dataclass
 
 import ipywidgets
 import plotly.graph_objects as go
 import pytest
 
 from workbench import errors, schema, widgets
+from workbench.widgets import controls
 
 CELL = """
 from typing import Annotated, Literal
@@ -39,7 +41,9 @@ def study(tmp_path):
 def test_every_type_gets_its_control_standing_at_the_default(study):
     made = {parameter.name: widgets.control(parameter) for parameter in study.parameters}
     kinds = {name: type(control) for name, control in made.items()}
-    text = dict.fromkeys(["small", "fixed", "many", "dims", "names", "shape", "optional", "label"], widgets.TextControl)
+    text = dict.fromkeys(
+        ["small", "fixed", "many", "dims", "names", "shape", "optional", "label"], controls.TextControl
+    )
     assert (
         kinds
         == {
@@ -265,3 +269,18 @@ def test_a_work_that_fails_says_so_and_can_be_started_again(study, caplog):
     shown.start()
     shown.thread.join(10)
     assert shown.state == "finished"
+
+
+def test_a_stream_keeps_a_training_curve_and_reports_it():
+    @dataclass(frozen=True)
+    class Run:
+        name: str
+        steps: tuple[int, ...] = ()
+        validation: tuple[float, ...] = ()
+
+    said = []
+    stream = widgets.Stream(Run("mine"), said.append)
+    stream(0, {"step": 10, "metric": 0.5, "loss": 2.0})
+    stream(0, {"step": 20, "metric": 0.7, "loss": 1.0})
+    assert said == [Run("mine", (10,), (0.5,)), Run("mine", (10, 20), (0.5, 0.7))]
+    assert stream.run is said[1]

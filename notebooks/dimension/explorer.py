@@ -126,16 +126,10 @@ def live_run(measured: Sequence[Measured], settings: Settings) -> Callable[..., 
     def work(report: Callable[[float, OwnRun], None], network: str, d: int, seed: int) -> OwnRun:
         run, chosen = OwnRun(network, d, seed), arms[network]
         report(0.0, run)
-
-        def watch(_: int, evaluation: dict[str, Any]) -> None:
-            nonlocal run
-            steps, validation = (*run.steps, evaluation["step"]), (*run.validation, evaluation["metric"])
-            run = replace(run, steps=steps, validation=validation)
-            report(run.steps[-1] / settings.n_steps, run)
-
+        stream = widgets.Stream(run, lambda run: report(run.steps[-1] / settings.n_steps, run))
         trial = trial_parameters(chosen.arm, settings) | {"jobs": [[d, chosen.multipliers[1]]], "seed": seed}
-        found = train_replicate(**trial, watch=watch)["runs"][0]
-        return replace(run, outcome=found["outcome"], accuracy=found["score"])
+        found = train_replicate(**trial, watch=stream)["runs"][0]
+        return replace(stream.run, outcome=found["outcome"], accuracy=found["score"])
 
     return work
 

@@ -75,21 +75,15 @@ def live_expert(soups: Soups, trial: Mapping[str, Any]) -> Callable[..., OwnExpe
         before = measured("uniform soup", uniform), measured("greedy soup", greedy)
         run = OwnExpert(f"rate {learning_rate:g}, {epochs} epochs", networks=before)
         report(0.0, run)
-
-        def watch(_: int, evaluation: dict[str, Any]) -> None:
-            nonlocal run
-            steps, found = (*run.steps, evaluation["step"]), (*run.validation, evaluation["metric"])
-            run = replace(run, steps=steps, validation=found)
-            report(min(0.9, 0.04 * len(steps)), run)
-
+        stream = widgets.Stream(run, lambda run: report(min(0.9, 0.04 * len(run.steps)), run))
         every = max(1, epochs * max(1, len(drawn.target) // size) // 20)
         setting = Setting(learning_rate, min(trial["weight_decays"]), epochs, augmented=False)
-        own = fine_tune(drawn, base, setting, width, size, 10_000, watch=watch, every=every)
+        own = fine_tune(drawn, base, setting, width, size, 10_000, watch=stream, every=every)
         m, k = len(soups.runs), int(soups.members[0, 0])
         grown = [(m * uniform + own) / (m + 1), (k * greedy + own) / (k + 1)]
         old, new = (judge.evaluate(theta, "validation", "recalibrated").metric for theta in (greedy, grown[1]))
         after = measured("uniform + yours", grown[0]), measured("greedy + yours", grown[1])
-        return replace(run, networks=(measured("yours", own), *before, *after), joined=new >= old)
+        return replace(stream.run, networks=(measured("yours", own), *before, *after), joined=new >= old)
 
     return work
 

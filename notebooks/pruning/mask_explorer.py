@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import ipywidgets
 import pandas as pd
@@ -65,15 +65,9 @@ def live_run(runs: pd.DataFrame) -> Callable[..., OwnRun]:
         trial |= {n: int(nearest[n]) for n in ("seed", "n_steps", "batch_size")}
         trial["n_train"] = None if pd.isna(trial["n_train"]) else int(trial["n_train"])
         report(0.0, run)
-
-        def watch(_: int, evaluation: dict[str, Any]) -> None:
-            nonlocal run
-            steps, found = (*run.steps, evaluation["step"]), (*run.validation, evaluation["metric"])
-            run = replace(run, steps=steps, validation=found)
-            report(steps[-1] / trial["n_steps"], run)
-
-        result = train_arm(**trial, arm=arm, reduction=fewer, watch=watch)
-        return replace(run, accuracy=float(unpack(result["scores"]).mean()))
+        stream = widgets.Stream(run, lambda run: report(run.steps[-1] / trial["n_steps"], run))
+        result = train_arm(**trial, arm=arm, reduction=fewer, watch=stream)
+        return replace(stream.run, accuracy=float(unpack(result["scores"]).mean()))
 
     return work
 

@@ -63,15 +63,9 @@ def live_cell(trial: Mapping[str, Any], seed: int) -> Callable[..., OwnCell]:
         ((name, value),) = knob.items()
         run = OwnCell(f"{name} {value}, density {percent} %")
         report(0.0, run)
-
-        def watch(_: int, evaluation: dict[str, Any]) -> None:
-            nonlocal run
-            steps, found = (*run.steps, evaluation["step"]), (*run.validation, evaluation["metric"])
-            run = replace(run, steps=steps, validation=found)
-            report(min(0.9, 0.04 * len(steps)), run)
-
-        column = train_column(**trial, value=value, densities=[percent / 100], seed=seed, watch=watch)
-        return replace(run, cell=column["cells"][0])
+        stream = widgets.Stream(run, lambda run: report(min(0.9, 0.04 * len(run.steps)), run))
+        column = train_column(**trial, value=value, densities=[percent / 100], seed=seed, watch=stream)
+        return replace(stream.run, cell=column["cells"][0])
 
     return work
 

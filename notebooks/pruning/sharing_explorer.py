@@ -56,15 +56,9 @@ def live_run(runs: pd.DataFrame) -> Callable[..., OwnRun]:
         fixed: dict[str, Any] = {n: int(nearest[n]) for n in ("seed", "n_steps", "batch_size")}
         fixed["n_train"] = None if pd.isna(nearest.n_train) else int(nearest.n_train)
         report(0.0, run)
-
-        def watch(_: int, evaluation: dict[str, Any]) -> None:
-            nonlocal run
-            steps, found = (*run.steps, evaluation["step"]), (*run.validation, evaluation["metric"])
-            run = replace(run, steps=steps, validation=found)
-            report(steps[-1] / n_steps, run)
-
+        stream = widgets.Stream(run, lambda run: report(run.steps[-1] / n_steps, run))
         runs_ = [(arm, float(nearest.lr))]
-        (result,) = train_arms(nearest.dataset, network="mlp", compression=fewer, runs=runs_, watch=watch, **fixed)
-        return replace(run, accuracy=float(unpack(result["right"]).mean()))
+        (result,) = train_arms(nearest.dataset, network="mlp", compression=fewer, runs=runs_, watch=stream, **fixed)
+        return replace(stream.run, accuracy=float(unpack(result["right"]).mean()))
 
     return work

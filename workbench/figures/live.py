@@ -63,8 +63,7 @@ class LiveFigure(go.FigureWidget):
             layout = _changes(self._drawn.layout, figure.layout)
             moved = [i for i, changes in enumerate(traces) if changes]
             paths = {path for changes in traces for path in changes}
-            style = {path: [traces[i].get(path, Undefined) for i in moved] for path in paths}
-            self.plotly_update(style, layout, moved)
+            self.plotly_update({path: [traces[i].get(path, Undefined) for i in moved] for path in paths}, layout, moved)
             self._drawn = figure
 
     def set_state(self, sync_data: dict[str, Any]) -> None:

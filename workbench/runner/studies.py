@@ -112,8 +112,7 @@ def claims(notebook: Path) -> list[Claim]:
                 constants[name] = value
             case ast.Call(ast.Name("Claim") | ast.Attribute(attr="Claim")):
                 calls.append(node)
-    found = {claim.name: claim for claim in (_claim(call, constants) for call in calls)}
-    return list(found.values())
+    return list({claim.name: claim for claim in (_claim(call, constants) for call in calls)}.values())
 
 
 def _texts(notebook: Path, kind: str) -> list[str]:

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from html import escape
 from typing import Any
@@ -26,6 +26,25 @@ _turnover = threading.Lock()  # held while one run takes another's place
 
 class Stopped(BaseException):
     """Raised in a work that shall end; no handler of errors on the way out takes it for one."""
+
+
+@dataclass
+class Stream:
+    """What a training calls at each evaluation (``watch``), so that a live work's reader sees the curve grow.
+
+    Attributes:
+        run: A frozen dataclass whose tuples ``steps`` and ``validation`` grow.
+        report: Called with the run that has grown.
+    """
+
+    run: Any
+    report: Callable[[Any], None]
+
+    def __call__(self, _: int, evaluation: dict[str, Any]) -> None:
+        """Take an evaluation."""
+        steps, found = (*self.run.steps, evaluation["step"]), (*self.run.validation, evaluation["metric"])
+        self.run = replace(self.run, steps=steps, validation=found)
+        self.report(self.run)
 
 
 @dataclass(eq=False)

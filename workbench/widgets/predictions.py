@@ -103,8 +103,7 @@ class Prediction:
     def _answer(self, change: Any) -> None:
         """Keep an answer at once, and say so."""
         if change["new"] != "":
-            problem = self._keep(change["new"])
-            self.status.value = refusal(problem) or f"kept, given {self._answers()[0][-1].when}"
+            self.status.value = refusal(self._keep(change["new"])) or f"kept, given {self._answers()[0][-1].when}"
 
     def _answers(self) -> tuple[list[_Note], str]:
         """Return the answers to this question that are kept; then, if there might be more, why not those."""
