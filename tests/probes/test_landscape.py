@@ -34,6 +34,16 @@ def build(name):
     return objective, objective.recalibrated(theta)
 
 
+def rescaled(objective, point):
+    """Return the MLP with its hidden layer multiplied and the next divided: the same function at another theta."""
+    scaled = nn.Sequential(*objective.module_at(point))
+    for values, c in ((scaled[1].weight, 5), (scaled[1].bias, 5), (scaled[3].weight, 1 / 5)):
+        values.data *= c
+    other = Supervised(scaled, objective.splits["train"].batch(None), dtype=torch.float64)
+    assert other.loss(other.theta_0) == pytest.approx(objective.loss(point))
+    return other, other.theta_0
+
+
 NETWORKS = ("mlp", "line", "batch_norm", "transformer")  # LeNet's dense Hessian has 10 million entries
 
 

@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from tests.probes.test_eigenpairs import quadratic
-from tests.probes.test_landscape import build, draw, maps
+from tests.probes.test_landscape import build, draw, maps, rescaled
 from workbench.errors import InputError
-from workbench.objective import Supervised
 from workbench.probes import sharpness, trace
 
 
@@ -25,13 +23,8 @@ def test_on_a_quadratic_both_are_known():
 
 def test_adaptive_measures_stay_under_rescaling_and_plain_ones_move():
     objective, point = build("mlp")
-    scaled = nn.Sequential(*objective.module_at(point))
-    for layer, factor in ((scaled[1], 5.0), (scaled[3], 0.2)):
-        layer.weight.data *= factor
-    scaled[1].bias.data *= 5
-    other = Supervised(scaled, objective.splits["train"].batch(None), dtype=torch.float64)
     plain, adaptive = (
-        [sharpness(o, p, radius=0.2, adaptive=way) for o, p in ((objective, point), (other, other.theta_0))]
+        [sharpness(o, p, radius=0.2, adaptive=way) for o, p in ((objective, point), rescaled(objective, point))]
         for way in (False, True)
     )
     assert adaptive[1].worst_case == pytest.approx(adaptive[0].worst_case, rel=1e-9)
