@@ -52,10 +52,10 @@ def feature_rows(objective: Supervised, start: Tensor, theta: Tensor) -> Iterato
     centre = np.eye(n) - 1 / n
     k, m = (centre @ (each @ each.T).numpy() @ centre for each in (a, b))
     right = float((k * m).sum() / np.sqrt((k * k).sum() * (m * m).sum()))
-    cka = probes.linear_cka(a, b)
+    cka = probes.linear_cka(a, b).value
     yield "linear_cka", "hidden units, start and end", cka, right, abs(cka - right), None, None
     turn = torch.linalg.qr(torch.from_numpy(generator(0, "turn").standard_normal((b.shape[1],) * 2)))[0]
-    cka = probes.linear_cka(b, 2 * b @ turn)
+    cka = probes.linear_cka(b, 2 * b @ turn).value
     yield "linear_cka", "a rotated copy", cka, 1.0, abs(cka - 1), None, None
     x, y = next(objective.splits["train"].chunks(n))
     *_, weight, bias = objective.layout.views(theta).values()

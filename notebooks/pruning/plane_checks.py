@@ -50,7 +50,7 @@ def check_similarity(function: Callable[[Any, Any], Any]) -> None:
     a, b = (torch.from_numpy(rng.standard_normal((40, 3)) + 1.0) for _ in range(2))
     b = b + a
     raw = float((a.T @ b).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm()))
-    right = linear_cka(a, b)
+    right = linear_cka(a, b).value
     slips = (
         (raw, "centre the outputs first: subtract each column's mean."),
         (right**0.5, "square the norm of A'B."),

@@ -188,7 +188,7 @@ def _measure(
         "right": [_right(objective, theta) for theta in copies],
         "losses": losses,
         "lmc": connectivity(losses),
-        "cka": probes.linear_cka(*logits),
+        "cka": probes.linear_cka(*logits).value,
         "eigenvalue": float(top.values[0]),
         "histogram": np.histogram(weights.numpy(), BINS)[0].tolist(),
     }

@@ -279,7 +279,7 @@ def test_answers_are_checked(capsys):
     plane_checks.check_connectivity(plane_trials.connectivity)
     plane_checks.check_regime("I", made, 0.05)
     plane_checks.check_regime("II-B", made, 0.8)
-    plane_checks.check_similarity(linear_cka)
+    plane_checks.check_similarity(lambda a, b: linear_cka(a, b).value)
     assert capsys.readouterr().out.count("Right.") == 5
     with pytest.raises(WrongAnswer, match="compare LMC with its threshold first"):
         plane_checks.check_regime("II-A", made, 0.05)

@@ -1,5 +1,6 @@
 """What every probe keeps: it leaves everything as it was, repeats from its seed, and states its cost."""
 
+import dataclasses
 import inspect
 
 import numpy as np
@@ -16,13 +17,13 @@ CALLS = {
         objective, point, torch.stack([point.theta, objective.theta_0]), [0.0, 1.0], [0.0, 1.0], **kw
     ),
     "bootstrap_eigenvalue": lambda probe, *at, **kw: probe(*at, n_resamples=2, **kw),
+    "learning_coefficient": lambda probe, *at, **kw: probe(*at, n_chains=2, n_leapfrog=1, n_steps=8, **kw),
     "sharpness": lambda probe, *at, **kw: probe(*at, n_steps=2, n_draws=2, **kw),
     "spectral_density": lambda probe, *at, **kw: probe(*at, n_outliers=2, n_vectors=2, n_steps=3, **kw),
     "top_eigenpairs": lambda probe, *at, **kw: probe(*at, 2, **kw),
     "trace": lambda probe, *at, **kw: probe(*at, n_products=6, exact=False, **kw),
 }
 LINEAR_ONLY = {"degeneracy"}
-MINIMUM_ONLY = {"learning_coefficient"}  # refuses most points, so is not walked here
 
 
 def public():
@@ -42,7 +43,7 @@ def numbers(value):
     return numbers(vars(value)) if hasattr(value, "__dict__") and not callable(value) else repr(value)
 
 
-@pytest.mark.parametrize("name", sorted(set(public()) - MINIMUM_ONLY))
+@pytest.mark.parametrize("name", sorted(public()))
 def test_contract(name):
     objective, point = build("mlp" if name in LINEAR_ONLY else "batch_norm")
     call = CALLS.get(name, lambda probe, *at, **kw: probe(*at, **kw))
@@ -62,6 +63,20 @@ def test_contract(name):
     assert first.n_gradients > 0
     assert first.n_examples == len(objective.splits["train"])
     assert first.seed == 1
+
+
+def test_functions_of_arrays_take_no_gradient_and_draw_nothing():
+    x, y = torch.eye(3).repeat(2, 1), torch.arange(3).repeat(2)
+    kinds = probes.linear_cka(x, x), probes.neural_collapse(x, y, torch.eye(3)), probes.memorization(x[:3], x[3:] > 0)
+    for found, n in zip(kinds, (6, 6, 3), strict=True):
+        assert (found.n_gradients, found.n_examples, found.seed) == (0, n, 0)
+
+
+def test_every_result_states_its_cost():
+    results = [each for each in vars(probes).values() if dataclasses.is_dataclass(each)]
+    assert len(results) > 10
+    for each in results:
+        assert {"n_gradients", "n_examples", "seed"} <= {field.name for field in dataclasses.fields(each)}
 
 
 def test_there_are_probes():

@@ -14,7 +14,7 @@ from workbench.probes.neural_collapse import NeuralCollapse, neural_collapse
 from workbench.probes.per_example import PerExample, per_example
 from workbench.probes.plane import plane
 from workbench.probes.sharpness import Sharpness, sharpness
-from workbench.probes.similarity import linear_cka
+from workbench.probes.similarity import LinearCKA, linear_cka
 from workbench.probes.slices import Slice
 from workbench.probes.spectral_density import SpectralDensity, spectral_density
 from workbench.probes.tangent_kernel import TangentKernel, tangent_kernel
@@ -28,6 +28,7 @@ __all__ = [
     "Hessian",
     "Landscape",
     "LearningCoefficient",
+    "LinearCKA",
     "Memorization",
     "NeuralCollapse",
     "PerExample",

@@ -37,7 +37,7 @@ class Measured:
         n_gradients: Cost counted, not timed, in gradients of these examples: by convention a matrix product is one, a
             forward pass a third.
         n_examples: How many examples the loss is the mean of; curvatures at different numbers do not compare.
-        seed: Of the examples and of all random vectors.
+        seed: Of the examples and of all random vectors; 0 where nothing is drawn.
     """
 
     n_gradients: float

@@ -7,11 +7,15 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import require
+from workbench.probes.landscape import Measured
 
 
-@dataclass(frozen=True)
-class Memorization:
+@dataclass(frozen=True, kw_only=True)
+class Memorization(Measured):
     """Per-example estimates; NaN where no run, or every run, was trained on an example.
+
+    No gradient is taken and nothing drawn here: the cost is that of the ``n_in + n_out`` runs, the same number for
+    every example, paid and seeded where they were trained.
 
     Attributes:
         value: Shape ``(n,)``, in -1..1.
@@ -28,7 +32,7 @@ class Memorization:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row an example."""
-        return pd.DataFrame(vars(self))
+        return pd.DataFrame({k: getattr(self, k) for k in ("value", "standard_error", "n_in", "n_out")})
 
 
 def memorization(correct: ArrayLike, member: ArrayLike) -> Memorization:
@@ -67,4 +71,7 @@ def memorization(correct: ArrayLike, member: ArrayLike) -> Memorization:
             variance = (np.square(right - mean) * side).sum(0) / np.where(n > 1, n - 1, np.nan)
             sides.append((mean, variance / n, n))
     (mean, own, n_in), (base, other, n_out) = sides
-    return Memorization(mean - base, np.sqrt(own + other), n_in, n_out)
+    return Memorization(
+        value=mean - base, standard_error=np.sqrt(own + other), n_in=n_in, n_out=n_out,
+        n_gradients=0.0, n_examples=len(n_in), seed=0,
+    )  # fmt: skip

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from workbench.errors import require
+from workbench.probes.landscape import Measured
 
 
-@dataclass(frozen=True)
-class NeuralCollapse:
-    """Four distances from collapse; 0 is collapsed, each exact for its inputs.
+@dataclass(frozen=True, kw_only=True)
+class NeuralCollapse(Measured):
+    """Four distances from collapse; 0 is collapsed, each exact for its inputs. No gradient is taken, nothing drawn.
 
     Attributes:
         nc1: Within-class over between-class variability, ``tr(S_W S_B^+) / C``.
@@ -19,7 +20,6 @@ class NeuralCollapse:
         nc2_angle: Mean over pairs of ``|cosine + 1 / (C - 1)|``.
         nc3: Frobenius distance of classifier and class means, each of norm 1.
         nc4: Share of examples that classifier and nearest class mean label differently.
-        n_examples: How many.
     """
 
     nc1: float
@@ -27,7 +27,6 @@ class NeuralCollapse:
     nc2_angle: float
     nc3: float
     nc4: float
-    n_examples: int
 
 
 def neural_collapse(features: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None = None) -> NeuralCollapse:
@@ -80,5 +79,5 @@ def neural_collapse(features: Tensor, y: Tensor, weight: Tensor, bias: Tensor | 
         nc2_angle=float(((unit @ unit.T)[pairs] + 1 / (n_classes - 1)).abs().mean()),
         nc3=float((w / w.norm() - centred / centred.norm()).norm()),
         nc4=float(np.mean((logits.argmax(1) != torch.cdist(h, means).argmin(1)).numpy())),
-        n_examples=len(y),
-    )
+        n_gradients=0.0, n_examples=len(y), seed=0,
+    )  # fmt: skip
