@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import volume_bits
 import volume_checks
 import volume_claims
 import volume_classes
+import volume_figures
 import volume_splitting
 import volume_tasks
 import volume_trials
@@ -145,7 +147,7 @@ def test_half_spaces_within_an_angle(monkeypatch):
     labels = torch.where(torch.ones(1, d) @ x.T > 0, 1.0, -1.0)
     law = volume_classes.prior("linear", x[:64])._replace(D=d, outputs=lambda z: z @ x.T, chunk=500)
     counts = volume_trials.histogram(law, volume_tasks.Tasks(x, labels, ("half-space",)), 4000, rng(1))[0]
-    share = counts[: volume_trials.errors(target, n) + 1].sum() / 4000
+    share = counts[: volume_bits.errors(target, n) + 1].sum() / 4000
     exact = 0.5 * betainc((d - 1) / 2, 0.5, math.sin(math.pi * target) ** 2)
     assert share == pytest.approx(exact, abs=4 * math.sqrt(exact / 4000) + 0.003)
 
@@ -165,21 +167,21 @@ def test_wrong_answers_are_counted_task_by_task():
 
 
 def test_bits_of_a_count_with_their_interval():
-    assert float(volume_trials.bits(np.array(25), 101)) == pytest.approx(2.0)
-    assert np.isfinite(volume_trials.bits(np.array(0), 1000))
-    low, high = volume_trials.bits_interval(np.array(25), 500)  # 1,000 draws
+    assert float(volume_bits.bits(np.array(25), 101)) == pytest.approx(2.0)
+    assert np.isfinite(volume_bits.bits(np.array(0), 1000))
+    low, high = volume_bits.bits_interval(np.array(25), 500)  # 1,000 draws
     ends = [2 * 2.0**-low, 2 * 2.0**-high]  # as shares of passes: Clopper and Pearson's own definition
     assert binom.cdf(25, 500, ends[0]) == pytest.approx(0.025)
     assert binom.sf(24, 500, ends[1]) == pytest.approx(0.025)
-    assert volume_trials.bits_interval(np.array(0), 500)[1] == np.inf
-    assert volume_trials.errors(0.3, 10) == 3
+    assert volume_bits.bits_interval(np.array(0), 500)[1] == np.inf
+    assert volume_bits.errors(0.3, 10) == 3
 
 
 def test_gaussian_errors_are_fitted_exactly():
     n, deviation = 200, 20.0
     edges = norm.cdf((np.arange(-1, n + 1) + 0.5 - n / 2) / deviation)
     counts = 1e9 * np.diff(edges)
-    found = volume_trials.fitted_bits(counts, 30)
+    found = volume_bits.fitted_bits(counts, 30)
     exact = -math.log2(ndtr((30.5 - n / 2) / deviation))
     assert found["gaussian"] == pytest.approx(exact, abs=0.02)
     assert found["tail"] == pytest.approx(exact, abs=0.02)
@@ -187,7 +189,7 @@ def test_gaussian_errors_are_fitted_exactly():
 
 
 def test_a_tail_of_one_step_is_no_line():
-    assert np.isnan(volume_trials.fitted_bits(np.array([10.0, 0, 10.0]), 0)["tail"])
+    assert np.isnan(volume_bits.fitted_bits(np.array([10.0, 0, 10.0]), 0)["tail"])
 
 
 # --- splitting
@@ -239,7 +241,7 @@ def table(seeds=5, off=0.2, rise=1.0, gap=1.0, rest=0.1, hits=500, draws=180_000
         for family, d, name, bits in cells:
             own = bits + shake * (name == "mlp")
             row = {"family": family, "d": d, "class": name, "task": "t", "seed": seed, "target": 0.25, "hits": hits}
-            fits = {law: own + off for law in volume_trials.FITS}
+            fits = {law: own + off for law in volume_bits.FITS}
             rows.append(row | fits | {"draws": draws, "bits": own, "low": own - 0.1, "high": own + 0.1})
     return pd.DataFrame(rows)
 
@@ -287,6 +289,16 @@ def test_the_table_has_every_cell_once(small):
     assert ((found.low <= found.bits + 0.5) & (found.bits <= found.high)).all()
     assert set(found[found.split.notna()].family) <= {"teacher", "digits"}
     assert found.split.notna().any()
+
+
+def test_the_figure_shows_what_the_table_holds(small):
+    found, _ = small
+    figure = volume_figures.volume_figure(found)
+    names = {trace.name for trace in figure.data}
+    assert {"mlp", "linear", "polynomial", "radial", "cnn"} <= names
+    drawn = next(trace for trace in figure.data if trace.xaxis == "x2" and trace.name == "mlp")
+    assert list(drawn.x) == [2, 4]
+    np.testing.assert_allclose(drawn.y, volume_claims.seed_bits(found, "teacher", "mlp").mean())
 
 
 def test_too_few_draws_are_refused(tmp_path):
