@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+from scipy.interpolate import RegularGridInterpolator
 from tour import N_CLASSES, n_outliers
 from tour_planes import Spot, View
 
@@ -105,6 +106,60 @@ def _add_map(figure: go.Figure, view: View, where: dict[str, int], bar: float = 
         (figure.update_xaxes, figure.update_yaxes), _AXES[view.kind], view.seen.axes, strict=True
     ):
         update(title=title, range=[axis[0], axis[-1]], **where)
+
+
+def surface(view: View, n_rows: int = 21) -> go.Figure:
+    """Draw the loss over a plane as a surface, its rows from back to front, with the way that training took.
+
+    In oblique projection: to the right and up is away, up the logarithm of the loss. Rows hide what is behind them. It
+    needs no WebGL, and prints.
+
+    Args:
+        view: The plane; the training's projection lies within it.
+        n_rows: Lines of the surface, at least 2.
+
+    Returns:
+        The figure; its axes have no scale, hover says the numbers.
+    """
+    (x, y), z = view.seen.axes, np.log10(np.maximum(view.seen.loss.T, 1e-12))
+    low, high = float(np.nanmin(z)), float(np.nanmax(z))
+    back = y[-1] if np.nanmean(z[0]) <= np.nanmean(z[-1]) else y[0]  # the higher side, which would hide the other
+
+    def drawn(a: Any, b: Any, height: Any) -> tuple[Any, Any]:
+        away = 1 - abs(b - back) / (y[-1] - y[0])
+        return (a - x[0]) / (x[-1] - x[0]) + 0.4 * away, 0.8 * away + 0.6 * (height - low) / max(high - low, 1e-12)
+
+    figure, rows = go.Figure(), np.linspace(0, len(y) - 1, n_rows).round().astype(int)
+    for j in rows if back == y[0] else rows[::-1]:
+        floor = drawn(x[[0, -1]], y[j], np.full(2, low))
+        figure.add_scatter(x=floor[0], y=floor[1], mode="lines", line={"width": 0}, hoverinfo="skip", showlegend=False)
+        figure.add_scatter(
+            x=drawn(x, y[j], z[j])[0], y=drawn(x, y[j], z[j])[1], mode="lines", name=f"b = {y[j]:.2f}",
+            fill="tonexty", fillcolor="rgb(255, 244, 222)", line={"color": ORANGE, "width": 1.5}, showlegend=False,
+            customdata=[f"a = {a:.2f}, b = {y[j]:.2f}: loss {10**h:.3g} nats" for a, h in zip(x, z[j], strict=True)],
+            hovertemplate="%{customdata}<extra></extra>",
+        )  # fmt: skip
+    heights = RegularGridInterpolator((x, y), z.T)(view.at)
+    across, up = drawn(*view.at.T, heights)
+    figure.add_scatter(
+        x=across, y=up, mode="lines+markers", line={"color": BLUE, "width": 2}, name="training", showlegend=False,
+        marker={"size": [4] * (len(up) - 1) + [12], "symbol": ["circle"] * (len(up) - 1) + ["diamond"], "opacity": 1},
+        customdata=[f"a moment of the training, below it {10**h:.3g} nats" for h in heights],
+        hovertemplate="%{customdata}<extra></extra>",
+    )  # fmt: skip
+    front = y[0] if back == y[-1] else y[-1]
+    right, height = drawn(x[-1], y.mean(), low)
+    figure.add_annotation(
+        text=f"b, away, {front:.1f} to {back:.1f}:<br>{_AXES[view.kind][1]}", x=right, y=height, showarrow=False,
+        align="left", xanchor="left", xshift=20,
+    )  # fmt: skip
+    bare = {"showticklabels": False, "showgrid": False, "zeroline": False, "showline": False, "ticks": ""}
+    figure.update_xaxes(title=f"a, to the right, {x[0]:.1f} to {x[-1]:.1f}: {_AXES[view.kind][0]}", **bare)
+    figure.update_yaxes(title=f"Training loss, {10**low:.2g} to {10**high:.2g} nats (log)", **bare)
+    note = (
+        "The first of the planes above; rows hide what is behind them. Line: the training's projection, to the diamond."
+    )
+    return finish(figure, "The plane of the training as a surface", note, height=480)
 
 
 def ways(joins: Sequence[Mapping[str, Any]]) -> go.Figure:

@@ -1,5 +1,7 @@
 """The tour: trials on a tiny network, the exact values it compares with, verdicts that can fail, figures, exercises."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -203,6 +205,25 @@ def test_figures_draw_their_numbers(walked):
     assert "refused, why" in drawn.layout.title.subtitle.text
     views = {kind: tour_planes.survey(objective, path, kind, 5) for kind in ("trajectory", "filter")}
     assert tour_figures.maps(views).data[3].z == pytest.approx(np.log10(views["filter"].seen.loss.T))
+
+
+@pytest.mark.parametrize("slope", [1.0, -1.0])
+def test_a_surface_is_drawn_from_back_to_front(slope):
+    axis, span = np.linspace(-1.0, 1.0, 5), torch.eye(2)
+    heights = slope * axis[None, :] + 0 * axis[:, None]  # of log10 loss, along b; a hole in the middle
+    heights[2, 2] = np.nan
+    seen = SimpleNamespace(axes=(axis, axis), loss=10**heights)
+    view = tour_planes.View("trajectory", torch.zeros(2), span, seen, np.array([[-1.0, -1.0], [1.0, 1.0]]))
+    *rows, way = tour_figures.surface(view, 3).data
+    floors, lines = rows[::2], rows[1::2]
+    assert [line.name for line in lines] == [f"b = {b:.2f}" for b in (1, 0, -1)[:: int(slope)]]  # the highest first
+    assert all(floor.y == pytest.approx([0.8 * away] * 2) for floor, away in zip(floors, (1, 0.5, 0), strict=True))
+    assert [line.y[0] - floor.y[0] for floor, line in zip(floors, lines, strict=True)] == pytest.approx([0.6, 0.3, 0])
+    assert np.isnan(lines[1].y[2])
+    assert lines[0].customdata[0] == f"a = -1.00, b = {slope:.2f}: loss 10 nats"
+    ends = [lines[-1], lines[0]][:: int(slope)]
+    assert (way.x[0], way.y[0]) == pytest.approx((ends[0].x[0], ends[0].y[0]))
+    assert (way.x[1], way.y[1]) == pytest.approx((ends[1].x[-1], ends[1].y[-1]))
 
 
 @pytest.mark.parametrize(
