@@ -7,12 +7,12 @@ from plotly.subplots import make_subplots
 from volume_claims import AT, differences, seed_bits
 from volume_trials import HITS
 
-from workbench.figures.style import BLUE, COLOURS, GREY, INK, SYMBOLS, VERMILION, finish
+from workbench.figures.style import COLOURS, GREY, INK, SKY, SYMBOLS, finish
 from workbench.statistics import mean_interval
 
 _CLASS = ("mlp", "cnn", "linear", "polynomial", "radial")
 _LOOK = {name: (COLOURS[i], SYMBOLS[i]) for i, name in enumerate(_CLASS)}
-_ARMS = (("digits", BLUE, "pixels as they are"), ("shuffled", VERMILION, "pixels shuffled"))
+_ARMS = (("digits", INK, "pixels as they are"), ("shuffled", SKY, "pixels shuffled"))
 
 
 def volume_figure(table: pd.DataFrame) -> go.Figure:
@@ -32,7 +32,8 @@ def volume_figure(table: pd.DataFrame) -> go.Figure:
     _add_digits(figure, table)
     figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom"})
     note = f"Left: mean over the tasks of a cell; full: counted ({HITS} hits or more), open: by splitting; band: 1 bit."
-    note += f"<br>Middle and right: mean and 95 % interval over {table.seed.nunique()} seeds; small: single seeds."
+    note += f"<br>Middle and right: mean and 95 % interval over {table.seed.nunique()} seeds; small: single seeds "
+    note += "(middle: of the MLP)."
     return finish(figure, "How rare are good networks among random ones?", note, height=560)
 
 
@@ -99,7 +100,7 @@ def _add_digits(figure: go.Figure, table: pd.DataFrame) -> None:
             marker={"color": colour, "symbol": ("diamond", "x")[i], "size": 11, "line": {"color": INK, "width": 1}},
             hovertemplate=f"%{{x}}, {said}: %{{y:.2f}} bits<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(title="Class", row=1, col=3)
+    figure.update_xaxes(title="Class", tickangle=-35, row=1, col=3)
     figure.update_yaxes(title="Bits", rangemode="tozero", row=1, col=3)
 
 
