@@ -1,8 +1,8 @@
 """Shares too small to count: subset simulation, which goes down in levels and walks inside each.
 
 Levels and step sizes come from a pilot run with random numbers of its own, so the run that is reported has them fixed
-and its estimate, the product of the levels' shares, has the right mean. Its bits are then a little
-too large on average, by more the wider it spreads; runs of 500 particles and 10 moves differ by about 0.3 bits down to 20 bits,
+and its estimate, the product of the levels' shares, has the right mean. Its bits are then a little too large on
+average, by more the wider it spreads; runs of 500 particles and 10 moves differ by about 0.3 bits down to 20 bits, by
 1 at 39.
 """
 
