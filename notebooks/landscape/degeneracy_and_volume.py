@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from scipy.special import betaincinv
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 from workbench.seeds import generator
 from workbench.statistics import mean_interval
@@ -147,8 +147,10 @@ def spearman(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return np.nan, np.nan, np.nan
     rows = generator(0, "bootstrap", len(x)).integers(len(x), size=(N_BOOTSTRAP, len(x)))
-    draws = [spearmanr(x[i], y[i]).statistic for i in rows if np.ptp(x[i]) > 0 and np.ptp(y[i]) > 0]
-    low, high = np.quantile(draws, [0.025, 0.975])
+    ranks = [rankdata(values[rows], axis=1) - (len(x) + 1) / 2 for values in (x, y)]
+    with np.errstate(invalid="ignore", divide="ignore"):  # a resample of one value alone has no correlation
+        draws = (ranks[0] * ranks[1]).sum(1) / np.sqrt((ranks[0] ** 2).sum(1) * (ranks[1] ** 2).sum(1))
+    low, high = np.nanquantile(draws, [0.025, 0.975])
     return float(spearmanr(x, y).statistic), float(low), float(high)
 
 

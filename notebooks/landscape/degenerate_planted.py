@@ -1,14 +1,16 @@
 """ReLU networks with planted degeneracy, and the number of free directions that follows from how they are made."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
+from degenerate_trials import run
 from torch import nn
 
-from workbench import probes
+from workbench import Sweep, probes
 from workbench.errors import require, require_choice
 from workbench.objective import Supervised
 from workbench.seeds import generator
@@ -53,7 +55,7 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Design:
-    """How a network is made.
+    """How a network is made; no group is larger than the ranks before and behind it.
 
     Attributes:
         inputs: Number of inputs.
@@ -234,3 +236,16 @@ def planted_trial(plant: str, size: str, n_examples: int, seed: int) -> dict[str
         "plant": plant, "size": size, "seed": seed, "D": plan.n_parameters, "predicted": plan.free,
         "zeros": n_zero(values), "by_rank": ranks.free, "values": (values / values[0]).tolist(),
     }  # fmt: skip
+
+
+def measure(
+    sweep: Sweep, tick: Callable[[float], None], sizes: Sequence[str], seeds: Sequence[int], n_examples: int
+) -> pd.DataFrame:
+    """Run every plant, size and seed; return a row a network, its eigenvalues in ``values``."""
+    asked = [
+        {"plant": plant, "size": size, "n_examples": n_examples, "seed": seed}
+        for size in sizes
+        for plant in PLANTS
+        for seed in seeds
+    ]
+    return pd.DataFrame(run(sweep, planted_trial, asked, tick))
