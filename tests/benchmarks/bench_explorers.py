@@ -39,7 +39,7 @@ def timed(self, state):
     start = time.thread_time()
     plain(self, state)
     taken.append(1000 * (time.thread_time() - start))
-for kind in (ipywidgets.FloatSlider, ipywidgets.ToggleButtons):
+for kind in (ipywidgets.FloatSlider, ipywidgets.IntSlider, ipywidgets.SelectionSlider, ipywidgets.ToggleButtons):
     kind.set_state = timed
 """
 
