@@ -19,7 +19,7 @@ from workbench.sweeps import Sweep
 from workbench.training import Snapshot, train
 
 RANK = 2  # of masked low-rank changes
-CALIBRATION = 2000  # training examples on which Wanda measures inputs
+CALIBRATION = 2000  # training examples on which Wanda measures inputs, and BatchNorms their statistics
 LR = 2e-3  # of the network before it is pruned
 UNTRAINED = ("none", "Wanda, not retrained")
 
@@ -60,7 +60,7 @@ def retrain(
     """Train a network, prune it at each sparsity, and retrain every arm for the same number of steps.
 
     Magnitude and Wanda are compared within each layer. Where there are BatchNorms their statistics are recalibrated on
-    the training split for every arm, trained or not.
+    the same training examples for every arm, trained or not.
 
     Args:
         dataset: Name of the data.
@@ -107,8 +107,10 @@ def _mask(objective: Supervised, scores: Tensor, sparsity: float, seed: int) -> 
 
 
 def _record(objective: Supervised, point: Point, about: dict[str, Any]) -> dict[str, Any]:
-    """Measure a point, its BatchNorms recalibrated."""
-    point = objective.recalibrated(point.theta) if point.buffers else point
+    """Measure a point, its BatchNorms recalibrated on some examples: all of MNIST would cost more than the training."""
+    if point.buffers:
+        n_calibration = min(CALIBRATION, len(objective.splits["train"]))
+        point = objective.sample(n_calibration).recalibrated(point.theta)
     losses = objective.per_example_loss(point, "test").numpy()
     validation = objective.loss(point, "validation")
     return about | {"validation": validation if np.isfinite(validation) else None, "losses": pack(losses)}
