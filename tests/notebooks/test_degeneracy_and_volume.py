@@ -1,7 +1,10 @@
 """Degeneracy: planted networks against their exact Hessians, trials, verdicts that can fail, figures, exercises."""
 
 import degeneracy_and_volume as study_module
+import degenerate_checks as checks
 import degenerate_edges as cut
+import degenerate_explorer as explorer
+import degenerate_figures as figures
 import degenerate_planted as planted
 import degenerate_trials as trials
 import numpy as np
@@ -12,6 +15,7 @@ from degenerate_planted import Design, Group
 
 from workbench import probes
 from workbench.errors import InputError
+from workbench.exercises import WrongAnswer
 from workbench.models import mlp
 from workbench.objective import Supervised
 from workbench.study import Study
@@ -175,3 +179,93 @@ def test_intervals():
     assert study_module.jeffreys(10, 10) == pytest.approx((1, 0.7828, 1), abs=1e-4)
     assert study_module.jeffreys(5, 10) == pytest.approx((0.5, 0.2235, 0.7765), abs=1e-4)
     assert study_module.jeffreys(0, 10)[1] == 0
+
+
+def networks(plants=planted.PLANTS):
+    values = [1.0, 1e-3, 1e-5, 1e-17, 0.0]
+    rows = [
+        {"plant": plant, "size": size, "seed": 0, "D": 5, "predicted": 2, "zeros": 2, "by_rank": 1, "values": values}
+        for plant in plants
+        for size in planted.SIZES
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_predicted_zeros_begin_where_the_spectrum_falls():
+    figure = figures.spectrum_view(networks(), "twins")
+    spectrum, edge = figure.data[:2]
+    assert spectrum.x[2] < edge.x[0] < spectrum.x[3]
+    assert spectrum.y[3:] == pytest.approx([1e-17, 1e-18])
+    assert "small 2 predicted, 2 found; deep 2 predicted" in figure.layout.title.subtitle.text
+    drawn = figures.planted_figure(networks())
+    assert [trace.y[0] for trace in drawn.data[1:3]] == [2, 1]
+
+
+def test_refused_networks_are_left_out_and_counted():
+    row = {"decay": 0.0, "width": 8, "seed": 0, "accuracy": 1.0, "trace": [[1.0, 2.0]] * 4, "effective": 9}
+    kept = row | {"value": 3.0, "interval": [2.0, 5.0], "refused": None, "r_hat": [1.0, 1.0, 1.0]}
+    lost = row | {
+        "value": np.nan,
+        "interval": None,
+        "refused": "R-hat 1.2 is above 1.1: more",
+        "r_hat": [1.2, 1.0, 1.0],
+    }
+    counted = pd.DataFrame([each | {"task": task} for task in trials.TASKS for each in (kept, lost)])
+    pairs = pd.DataFrame({"seed": [0, 1], "modular": [1.0, np.nan], "dense": [2.0, 2.0]})
+    figure = figures.coefficients(counted, pairs)
+    assert [len(trace.x) for trace in figure.data] == [1, 1, 2, 1]
+    assert figure.data[0].error_y.array == (2.0,)
+    assert "Modular addition 1, Digits 1 of 2 each,<br>1 of 2 pairs" in figure.layout.title.subtitle.text
+    chains = figures.chains(counted)
+    assert len(chains.data) == 8
+    assert "refused: R-hat 1.2 is above 1.1 (" in chains.layout.title.subtitle.text
+
+
+def test_curves_of_cut_edges_are_means_over_seeds():
+    each = {kind: {"kept": 5, "total": 100, "curve": [[1, 9.0], [100, 1.0]]} for kind in cut.BASES}
+    found = [{"task": task, "seed": seed, "loss": 1.0 + seed, **each} for task in cut.TASKS for seed in (0, 1)]
+    drawn = figures.edges_figure(found)
+    assert len(drawn.data) == 12
+    assert drawn.data[1].y[-1] == pytest.approx((1 + 1 / 2) / 2)
+
+
+def test_the_reader_plants_and_stops():
+    seen = []
+    found = explorer.plant(lambda part, numbers: seen.append((part, numbers)), width=8, input_rank=5, twins=2,
+                           copies=1, unread=1)  # fmt: skip
+    free = 8 * (6 - 5) + 2**2 + 5 * 1 + 5  # no input shows; twins; single units; an unread unit's other weights
+    assert found.design.free == free
+    assert [zeros for _, zeros in found.found] == [free] * 5
+    assert [part for part, _ in seen] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+    traces = {len(explorer.draw(numbers).data) for _, numbers in seen}
+    assert traces == {6}
+
+
+def test_the_explorer_opens_on_all():
+    figure = explorer.explore_planted(networks(), live=False)
+    assert figure.layout.title.text == "Planted: all"
+    assert [step.label for step in figure.layout.sliders[0].steps] == sorted(planted.PLANTS)
+    box = explorer.explore_planted(networks(), live=True)
+    assert [*box.children[1].controls] == ["width", "input_rank", "twins", "copies", "unread"]
+
+
+def test_answers_are_checked(capsys):
+    def free(inputs, rank, outputs, sizes):
+        plan = Design(inputs, rank, (tuple(Group("twins", s) for s in sizes),), outputs, bias=False)
+        return plan.free
+
+    checks.check_free(free)
+    checks.check_coefficient(lambda trace, loss, n, beta: n * beta * (trace.mean() - loss))
+    assert capsys.readouterr().out.count("Right.") == 2
+    for said, wrong in (
+        ("twins are missing", lambda inputs, rank, outputs, sizes: sum(sizes) * (inputs - rank + 1)),
+        ("along directions that no input has", lambda inputs, rank, outputs, sizes: sum(s * s for s in sizes)),
+    ):
+        with pytest.raises(WrongAnswer, match=said):
+            checks.check_free(wrong)
+    for said, wrong in (
+        ("n is missing", lambda trace, loss, n, beta: beta * (trace.mean() - loss)),
+        ("take the loss at the point off", lambda trace, loss, n, beta: n * beta * trace.mean()),
+    ):
+        with pytest.raises(WrongAnswer, match=said):
+            checks.check_coefficient(wrong)
