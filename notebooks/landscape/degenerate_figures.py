@@ -125,15 +125,16 @@ def coefficients(counted: pd.DataFrame, pairs: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(title="Two modules", row=1, col=3)
     figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"})
     refused = {_NAMES[task]: int(counted.value[counted.task == task].isna().sum()) for task in TASKS}
-    note = f"Bars: 95 % of each estimate. Refused and left out: {', '.join(f'{k} {v}' for k, v in refused.items())} of "
+    said = ", ".join(f"{name} {n}" for name, n in refused.items())
+    note = f"Bars: 95 %, with room upwards for the finite temperature. Refused: {said} of "
     note += f"{len(counted) // 2} each,<br>{len(pairs) - len(kept)} of {len(pairs)} pairs. Right: both losses equal."
     return finish(figure, "Learning coefficients", note, height=540)
 
 
 def chains(counted: pd.DataFrame) -> go.Figure:
-    """Draw the losses of a run that was kept and of one that was refused, or of the two kept ones most unlike."""
-    worst = counted.r_hat.map(max)
-    shown = [counted.loc[worst.idxmin()], counted.loc[worst.idxmax()]]
+    """Draw the losses of the run whose chains agree best at the first arm, and of the one where they agree least."""
+    disagree = counted.r_hat.str[0]
+    shown = [counted.loc[disagree.idxmin()], counted.loc[disagree.idxmax()]]
     figure = make_subplots(1, 2, horizontal_spacing=0.14, subplot_titles=[_named(one) for one in shown])
     for col, one in enumerate(shown, 1):
         for i, losses in enumerate(one.trace):
@@ -143,11 +144,9 @@ def chains(counted: pd.DataFrame) -> go.Figure:
             )  # fmt: skip
         figure.update_xaxes(title="Proposal after burning in", row=1, col=col)
         figure.update_yaxes(title="Squared error to the point's outputs", row=1, col=col)
-    note = "The first of three arms, a line a chain. Left: the lowest R-hat of all networks.<br>"
-    last = shown[1].refused
-    note += (
-        f"Right: the highest, refused: {last.split(':')[0]} (in one of its arms)." if last else "Right: the highest."
-    )
+    said = [f"R-hat {one.r_hat[0]:.2f}, {'refused' if np.isnan(one.value) else 'kept'}" for one in shown]
+    note = "The first of three arms, four chains each, of the networks whose chains agree best and least.<br>"
+    note += f"Left: {said[0]}. Right: {said[1]}. Any arm above 1.1 refuses the run."
     return finish(figure, "Chains behind a learning coefficient", note, height=440)
 
 

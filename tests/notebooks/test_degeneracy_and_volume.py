@@ -218,7 +218,7 @@ def test_refused_networks_are_left_out_and_counted():
     assert "Modular addition 1, Digits 1 of 2 each,<br>1 of 2 pairs" in figure.layout.title.subtitle.text
     chains = figures.chains(counted)
     assert len(chains.data) == 8
-    assert "refused: R-hat 1.2 is above 1.1 (" in chains.layout.title.subtitle.text
+    assert "Left: R-hat 1.00, kept. Right: R-hat 1.20, refused." in chains.layout.title.subtitle.text
 
 
 def test_curves_of_cut_edges_are_means_over_seeds():
