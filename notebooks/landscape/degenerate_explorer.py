@@ -15,7 +15,7 @@ from degenerate_planted import PLANTS, Design, Group, build, filled, n_zero
 from workbench import probes, widgets
 from workbench.schema import Parameter
 
-N_OWN, INPUTS, OUTPUTS, N_EXAMPLES = 5, 6, 5, 300
+N_OWN, INPUTS, OUTPUTS, N_EXAMPLES = 5, 7, 5, 300
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,17 @@ def explore_planted(planted: pd.DataFrame, *, live: bool | None = None) -> go.Fi
 
 def choices() -> list[Parameter]:
     """Return what the reader chooses."""
-    small = Annotated[int, Ge(1), Le(4)]
+    group = Annotated[int, Ge(1), Le(4)]
     return [
         Parameter("width", Annotated[int, Ge(8), Le(16)], "int", 10, "units of the hidden layer"),
-        Parameter("input_rank", Annotated[int, Ge(4), Le(INPUTS)], "int", 6, f"dimension of the {INPUTS} inputs"),
-        Parameter("twins", small, "int", 3, "units that fire together; 1 plants none"),
-        Parameter("copies", small, "int", 1, "copies of one unit; 1 plants none"),
-        Parameter("unread", Annotated[int, Ge(0), Le(2)], "int", 0, "units that nothing reads"),
+        Parameter("input_rank", Annotated[int, Ge(4), Le(INPUTS)], "int", INPUTS, f"dimension of the {INPUTS} inputs"),
+        Parameter("twins", group, "int", 3, "units that fire together; 1 plants none"),
+        Parameter("copies", group, "int", 1, "copies of one unit; 1 plants none"),
+        Parameter("unread", Annotated[int, Ge(0), Le(3)], "int", 0, "units that nothing reads"),
     ]
 
 
-def own(width: int = 10, input_rank: int = 6, twins: int = 3, copies: int = 1, unread: int = 0) -> Design:
+def own(width: int = 10, input_rank: int = INPUTS, twins: int = 3, copies: int = 1, unread: int = 0) -> Design:
     """Return the design of a network with one hidden layer."""
     groups = [Group("unread", 1)] * unread
     groups += [Group(kind, size) for kind, size in (("twins", twins), ("copies", copies)) if size > 1]

@@ -100,7 +100,7 @@ def _add_digits(figure: go.Figure, table: pd.DataFrame) -> None:
             marker={"color": colour, "symbol": ("diamond", "x")[i], "size": 11, "line": {"color": INK, "width": 1}},
             hovertemplate=f"%{{x}}, {said}: %{{y:.2f}} bits<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(title="Class", tickangle=-35, row=1, col=3)
+    figure.update_xaxes(title="Class", tickangle=-90, row=1, col=3)
     figure.update_yaxes(title="Bits", rangemode="tozero", row=1, col=3)
 
 

@@ -233,7 +233,7 @@ def test_the_reader_plants_and_stops():
     seen = []
     found = explorer.plant(lambda part, numbers: seen.append((part, numbers)), width=8, input_rank=5, twins=2,
                            copies=1, unread=1)  # fmt: skip
-    free = 8 * (6 - 5) + 2**2 + 5 * 1 + 5  # no input shows; twins; single units; an unread unit's other weights
+    free = 8 * (7 - 5) + 2**2 + 5 * 1 + 5  # no input shows; twins; single units; an unread unit's other weights
     assert found.design.free == free
     assert [zeros for _, zeros in found.found] == [free] * 5
     assert [part for part, _ in seen] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
