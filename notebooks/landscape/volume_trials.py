@@ -1,6 +1,5 @@
 """Shares of random networks below a target error: counted, by fitted laws, and by splitting; one table of all."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -213,38 +212,3 @@ def _bits(share: float | None) -> float:
 def _rng(seed: int, *names: str | int) -> torch.Generator:
     """Return a named stream of torch's."""
     return torch.Generator().manual_seed(key(seed, "volume", *names) % 2**63)
-
-
-def speed(n_passes: int, n: int = 128, d: int = 12, n_per_digit: int = 16) -> pd.DataFrame:
-    """Measure how many networks a CPU second draws, passes forward and judges.
-
-    Args:
-        n_passes: Networks of each class.
-        n: Examples of a teacher of dimension d.
-        d: Its dimension.
-        n_per_digit: Images of each digit.
-
-    Returns:
-        For every class: numbers drawn, million multiplications and additions of a network, networks a second (f and -f
-        are one here), and how many times longer it takes than its products alone at the rate of a large product.
-    """
-    a = torch.randn(1024, 1024)
-    a @ a
-    started = time.process_time()
-    for _ in range(5):
-        a @ a
-    rate = 5 * 2 * 1024**3 / (time.process_time() - started)
-    found = []
-    for family, names in (("teacher", ("mlp",)), ("digits", CLASSES)):
-        drawn = tasks(family, d, n if family == "teacher" else n_per_digit, 1, 0)
-        for name in names:
-            law = prior(name, drawn.x)
-            histogram(law, drawn, law.chunk, _rng(0, "warm"))
-            started = time.process_time()
-            histogram(law, drawn, n_passes, _rng(0, "speed"))
-            each = (time.process_time() - started) / n_passes
-            row = {"family": family, "class": name, "numbers": law.D, "Mflop": law.flops / 1e6}
-            found.append(
-                row | {"networks per CPU second": round(1 / each), "over its products": each * rate / law.flops}
-            )
-    return pd.DataFrame(found).set_index(["family", "class"])
