@@ -1,6 +1,5 @@
 """The sum of a Hessian's eigenvalues: exact where the network allows it, else estimated."""
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -115,60 +114,71 @@ def _qualifies(module: nn.Module) -> bool:
 
 def _exact(landscape: Landscape, matrix: Matrix, n_products: int) -> tuple[float, float, str, float]:
     """Return the trace, no error, and the cost, by convention a gradient and half a one for each pass."""
-    total, n_passes, seen = 0.0, 0, []
-    with landscape.visit(), ExitStack() as hooks:
-        for layer in landscape.objective.model.modules():
-            if isinstance(layer, _LAYERS) and layer.weight is not None:
-                handle = layer.register_forward_hook(lambda *of: seen.append((of[0], _columns(of[0], *of[1]), of[2])))
-                hooks.callback(handle.remove)
-        for x, y in landscape.chunks():
-            seen.clear()
-            outputs = landscape.objective.model(x)
+    total, n_passes = 0.0, 0
+    modules = landscape.objective.model.named_modules(remove_duplicate=False)
+    layers = [module for _, module in modules if type(module) is not nn.Sequential]  # in the order of their calls
+    images = any(isinstance(layer, nn.Conv2d) for layer in layers)
+    with landscape.visit():
+        for x, y in landscape.chunks(100 if images else 500):
+            seen, outputs = [], x
+            for layer in layers:
+                inputs, outputs = outputs, layer(outputs)
+                if isinstance(layer, _LAYERS) and layer.weight is not None:
+                    seen.append((layer, _columns(layer, inputs.detach()), outputs))
             signs, factors = _root(landscape, outputs, y)
             n_passes, places = factors.shape[-1], [out for _, _, out in seen]
-            passes = [grad(outputs, places, u.reshape(outputs.shape), retain_graph=True) for u in factors.unbind(-1)]
-            for (layer, columns, _), deltas in zip(seen, zip(*passes, strict=True), strict=True):
-                total += float((signs * _squares(layer, columns, torch.stack(deltas, 1))).double().sum())
+            passes = factors.movedim(-1, 0).reshape(-1, *outputs.shape)
+            deltas = grad(outputs, places, passes, is_grads_batched=True)  # one pass's overhead for all of them
+            for (layer, columns, _), each in zip(seen, deltas, strict=True):
+                total += float((signs * _squares(layer, columns, each)).double().sum())
     return total / landscape.n, 0.0, "exact", 1 + n_passes / 2
 
 
 def _root(landscape: Landscape, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return s ``(n, c)`` and U ``(n, c, c)``: the loss's Hessian in each example's outputs is U diag(s) U'."""
+    """Return s ``(n, c)`` and U ``(n, outputs, c)``: the loss's Hessian in an example's outputs is U diag(s) U'."""
     at = outputs.detach().requires_grad_()
     (slope,) = grad(landscape.objective.losses(at, y).sum(), at, create_graph=True)
     columns = slope.reshape(len(y), -1).sum(0)
-    bent = torch.stack([grad(each, at, retain_graph=True)[0].reshape(len(y), -1) for each in columns], 1)
+    (bent,) = grad(columns, at, torch.eye(len(columns)).to(at), is_grads_batched=True)
+    bent = bent.flatten(2).transpose(0, 1)
     require(bool(bent.isfinite().all()), "point", "must have finite second derivatives", float("nan"), _REMEDY)
     p = at.detach().reshape(len(y), -1).softmax(1)
-    root = p.sqrt().diag_embed() - p.unsqueeze(2) * p.sqrt().unsqueeze(1)  # of diag(p) - p p', cross-entropy's
+    # diag(p) - p p', cross-entropy's, is R R' with R = diag(q) Q, q = sqrt(p), Q any orthonormal basis of what is
+    # orthogonal to q: here a reflection that takes q to the first axis, without its first column
+    q = p.sqrt()
+    v = q + torch.eye(1, q.shape[1]).to(q)
+    root = (q.diag_embed() - (q * v).unsqueeze(2) * (v / v[:, :1]).unsqueeze(1))[:, :, 1:]
     if float((root @ root.mT - bent).abs().max()) <= 10 * torch.finfo(p.dtype).eps:
-        return torch.ones_like(p), root
+        return torch.ones_like(p[:, 1:]), root
     values, vectors = torch.linalg.eigh(bent)
     return values.sign(), vectors * values.abs().sqrt().unsqueeze(1)
 
 
 def _columns(layer: Any, inputs: Tensor) -> Tensor:
-    """Return what the weight multiplies at each place, shape ``(n, places, fan_in)``."""
+    """Return what the weight multiplies at each place, shape ``(n, 1, places, fan_in)``; of norms, one a unit."""
     if isinstance(layer, nn.Conv2d):
-        return F.unfold(inputs.detach(), layer.kernel_size, layer.dilation, layer.padding, layer.stride).mT  # type: ignore[arg-type]
+        columns = F.unfold(inputs, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
+        return columns.mT.unsqueeze(1)
     if isinstance(layer, _NORMS):
-        normal = F.batch_norm(inputs.detach(), layer.running_mean, layer.running_var, eps=layer.eps)
-        return normal.reshape(*normal.shape[:2], -1).mT
-    return inputs.detach().reshape(len(inputs), -1, inputs.shape[-1])
+        normal = F.batch_norm(inputs, layer.running_mean, layer.running_var, eps=layer.eps)
+        return normal.reshape(*normal.shape[:2], -1, 1)
+    return inputs.reshape(len(inputs), 1, -1, inputs.shape[-1])
 
 
 def _squares(layer: Any, columns: Tensor, deltas: Tensor) -> Tensor:
     """Return the squared norms of each example's c gradients of the layer's parameters, shape ``(n, c)``."""
-    n, c, *_ = deltas.shape
-    last = isinstance(layer, nn.Linear)  # units come last, elsewhere third
-    deltas = deltas.reshape(n, c, -1, deltas.shape[-1]).mT if last else deltas.reshape(*deltas.shape[:3], -1)
-    if isinstance(layer, _NORMS):
-        squares = (deltas * columns.mT.unsqueeze(1)).sum(3).square().sum(2)
-    elif deltas.shape[3] == 1:
-        squares = deltas.square().sum((2, 3)) * columns.square().sum((1, 2)).unsqueeze(1)
-    else:
-        squares = (deltas.reshape(n, -1, deltas.shape[3]) @ columns).square().reshape(n, c, -1).sum(2)
-    return squares if layer.bias is None else squares + deltas.sum(3).square().sum(2)
+    c, n, *_ = deltas.shape
+    norm = torch.linalg.vector_norm
+    if isinstance(layer, nn.Linear):  # units come last, elsewhere third
+        deltas = deltas.reshape(c, n, -1, deltas.shape[-1]).mT
+    deltas = deltas.reshape(*deltas.shape[:3], -1)
+    if columns.shape[1:3] == (1, 1):
+        inner = norm(columns, dim=(1, 2, 3)).square() + (layer.bias is not None)
+        return (norm(deltas, dim=(2, 3)).square() * inner).T
+    deltas = deltas.permute(1, 2, 0, 3).contiguous()
+    gradients = deltas.reshape(n, columns.shape[1], -1, deltas.shape[3]) @ columns
+    squares = norm(gradients.reshape(n, -1, c, columns.shape[3]), dim=(1, 3)).square()
+    return squares if layer.bias is None else squares + deltas.sum(3).square().sum(1)
 
 
 def _estimate(landscape: Landscape, matrix: Matrix, n_products: int) -> tuple[float, float, str, float]:
