@@ -1,4 +1,4 @@
-"""The claims on the share of random networks that solve a task, their rules, and the judgement."""
+"""The judgement of the claims on the share of random networks that solve a task; the study's module states them."""
 
 from collections.abc import Sequence
 
@@ -9,48 +9,13 @@ from volume_bits import FITS
 from volume_trials import HITS, TARGETS
 
 from workbench.statistics import mean_interval
-from workbench.study import Claim, Finding, Study, judge_interval, n_to_decide
+from workbench.study import Finding, Study, judge_interval, n_to_decide
 
-PAPER = "exact-inductive-bias"
 SEEDS, DRAWS, DIMENSIONS = 5, 180_000, range(2, 13)  # what the rules ask for; counted draws, a tenth more are fitted to
 AT = 0.25  # target error at which classes and dimensions are compared
 NEAR, RISE, LEFT = 1.0, 0.9, 0.5  # bits; rank correlation; part of the plain gap that the shuffled one may keep
 MANY, SOME = 0.9, 0.05  # part of cells that must be counted; part of cells apart that decides
 _CELL = ["family", "d", "class", "target"]
-_ASKED = f"; at least {SEEDS} seeds of 200,000 networks"
-CLAIMS = (
-    Claim(
-        "tail",
-        PAPER,
-        "A Gaussian fitted to the errors of random networks tells how rare the good ones are.",
-        f"fitted to a tenth of the networks, |fitted - counted| <= {NEAR:g} bit among the others, mean over the tasks "
-        f"of a cell (family, dimension, class, target) with >= {HITS} hits: holds if the interval over seeds lies "
-        f"within it in all cells, fails if it lies beyond it in more than {100 * SOME:g} % of them" + _ASKED,
-    ),
-    Claim(
-        "dimension",
-        PAPER,
-        "Tasks of higher dimension ask for more bits.",
-        f"teachers of dimension 2 to 12, MLP, target error {AT:g}: Spearman's correlation of dimension and mean bits "
-        f">= {RISE:g}, mean over seeds; {100 * MANY:g} % of cells with >= {HITS} hits" + _ASKED,
-    ),
-    Claim(
-        "convolution",
-        PAPER,
-        "On images a convolutional network needs fewer bits than a fully connected one of as many parameters.",
-        f"all 45 pairs of digits, target error {AT:g}: bits of the MLP - bits of the CNN > 0, mean over pairs and "
-        f"seeds; {100 * MANY:g} % of cells with >= {HITS} hits" + _ASKED,
-        ("digits",),
-    ),
-    Claim(
-        "shuffled",
-        PAPER,
-        "The order of the pixels is why: with shuffled pixels that gap is gone.",
-        f"upper end of the gap's interval with shuffled pixels <= {LEFT:g} of the plain gap's mean, where the plain "
-        "gap is above 0" + _ASKED,
-        ("digits",),
-    ),
-)
 
 
 def differences(table: pd.DataFrame, law: str = FITS[0]) -> pd.DataFrame:
@@ -106,7 +71,7 @@ def judge(study: Study, table: pd.DataFrame) -> list[Finding]:
     """Judge every claim by its rule; a run smaller than the rules ask for decides nothing.
 
     Args:
-        study: Takes the findings; ``CLAIMS`` are among its claims.
+        study: Takes the findings; the four claims are among its own.
         table: Of ``volume_trials.volumes``.
 
     Returns:

@@ -15,6 +15,7 @@ import volume_figures
 import volume_splitting
 import volume_tasks
 import volume_trials
+from degeneracy_and_volume import CLAIMS
 from scipy.special import betainc, ndtr
 from scipy.stats import binom, norm
 from torch import nn
@@ -264,7 +265,7 @@ def table(seeds=5, off=0.2, rise=1.0, gap=1.0, rest=0.1, hits=500, draws=180_000
 def test_verdicts(tmp_path, monkeypatch, changes, verdicts):
     monkeypatch.setenv("WORKBENCH_RUN_DIR", str(tmp_path))
     images = volume_tasks.workbench.load("digits")
-    study = Study("volume", parameters={}, claims=volume_claims.CLAIMS, stages={}, dataset=images)
+    study = Study("volume", parameters={}, claims=CLAIMS, stages={}, dataset=images)
     found = volume_claims.judge(study, table(**changes))
     assert " ".join(each.verdict for each in found) == verdicts
 
