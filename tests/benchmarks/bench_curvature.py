@@ -3,19 +3,20 @@
 
 Single-thread CPU time; every round runs every arm. n = 2,000 synthetic 28 x 28 images of ten classes, two networks:
 784-200-200-10 (D = 199,210) and LeNet with padding 2 (D = 61,706). The density is measured on a network small enough
-for its exact spectrum. Peers (curvlinops-for-pytorch) are compared where they are installed.
+for its exact spectrum. Peers are compared where they are installed (``pip install -c constraints.txt -e '.[peers]'``).
 """
 
 import argparse
 import platform
+import warnings
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
 from scipy.stats import wasserstein_distance
 from torch import nn
 
+from tests.benchmarks.peers import Curvature, versions
 from tests.benchmarks.timing import interleaved, show
 from workbench.models import initialise, mlp
 from workbench.objective import Supervised
@@ -43,24 +44,6 @@ def problem(model: nn.Module, n: int = 2000, side: int = 28, n_steps: int = 60, 
     return objective, objective.theta.clone()
 
 
-def curvlinops(objective: Supervised, point: torch.Tensor) -> Callable[[], object] | None:
-    """Return a product with curvlinops' Hessian, where it is installed."""
-    try:
-        from curvlinops import HessianLinearOperator
-    except ImportError:
-        return None
-    objective.set_point(point)
-    x, y = objective.splits["train"].batch(None)
-    data = list(zip(x.split(500), y.split(500), strict=True))
-    named = dict(objective.model.named_parameters())
-    try:
-        operator = HessianLinearOperator(objective.model, nn.CrossEntropyLoss(), list(named.values()), data)
-    except (TypeError, ValueError, AttributeError):
-        operator = HessianLinearOperator(objective.model, nn.CrossEntropyLoss(), named, data)
-    v = torch.randn(objective.D)
-    return lambda: operator @ v
-
-
 def measure(name: str, model: nn.Module, rounds: int, goals: dict[str, float]) -> None:
     """Compare product, top pairs and trace with a gradient."""
     objective, point = problem(model)
@@ -76,20 +59,25 @@ def measure(name: str, model: nn.Module, rounds: int, goals: dict[str, float]) -
     arms: dict[str, Callable[[], object]] = {}
     for size in (250, 500, 1000):
         arms[f"gradient, chunks of {size}"] = lambda size=size: gradient(size)
-    peer = curvlinops(objective, point)
-    if peer:
-        arms["curvlinops product"] = peer
+    peers = Curvature(objective, point)
+    arms |= peers.products()
     with Landscape(objective, point).products() as product:
         found = interleaved(arms | {"product": lambda: product(v)}, rounds)
     base = min((np.median(t), key) for key, t in found.items() if key.startswith("gradient"))[1]
     print(f"\n{name}, D = {objective.D:,}: CPU time over one gradient ({base})")
     show(found, base, goals)
     dear = {"trace": lambda: trace(objective, point), "top 10": lambda: top_eigenpairs(objective, point)}
-    show(interleaved({base: arms[base], **dear}, max(1, rounds // 5)), base, goals)
+    results: dict[str, object] = {}
+    theirs = peers.top_ten() | peers.traces()
+    dear |= {key: lambda key=key, run=run: results.update({key: run()}) for key, run in theirs.items()}
+    show(interleaved({base: arms[base], **dear}, max(1, rounds // 5), warm=not theirs), base, goals)
     pairs, exact = top_eigenpairs(objective, point), trace(objective, point)
     largest = (pairs.errors / np.abs(pairs.values)).max()
     print(f"top 10 took {pairs.n_gradients:.0f} gradients and products; {len(pairs.values)} pairs, error {largest:.1e}")
     print(f"trace {exact.value:.6g} by {exact.method}")
+    for key, values in results.items():
+        wanted = np.sort(pairs.values) if "top 10" in key else exact.value
+        print(f"{key}: largest relative error against ours {np.abs(np.sort(np.ravel(values)) / wanted - 1).max():.1e}")
 
 
 def measure_density(n_seeds: int) -> None:
@@ -103,6 +91,14 @@ def measure_density(n_seeds: int) -> None:
     print(f"by seed {np.round(distances, 3)}")
     errors = [each.mean / exact.mean() - 1 for each in found]
     print(f"its trace's relative errors: {np.round(errors, 4)}")
+    for name, run in Curvature(objective, point).densities().items():
+        try:
+            each = [[np.asarray(values) for values in run()] for _ in range(n_seeds)]
+        except Exception as error:  # a peer's own, whatever it is
+            print(f"{name}: skipped, it fails with this torch: {type(error).__name__}: {error}"[:118])
+            continue
+        distances = [wasserstein_distance(at, exact, weights.clip(0)) / np.abs(exact).mean() for at, weights in each]
+        print(f"{name}, 100 products: {np.median(distances):.3f}, by draw {np.round(distances, 3)}")
 
 
 def main() -> None:
@@ -113,11 +109,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    try:
-        peer = version("curvlinops-for-pytorch")
-    except PackageNotFoundError:
-        peer = "not installed"
-    print(f"{platform.machine()}, torch {torch.__version__}, 1 thread, curvlinops {peer}; medians [quartiles]")
+    warnings.filterwarnings("ignore", message="Using backward\\(\\) with create_graph=True")  # PyHessian's
+    print(f"{platform.machine()}, torch {torch.__version__}, 1 thread; medians [quartiles]")
+    print(versions())
     measure_density(args.seeds)
     measure("MLP", mlp([784, 200, 200, 10]), args.rounds, {"product": 1.2, "top 10": 35, "trace": 2.5})
     measure("LeNet", lenet_padded(), args.rounds, {"product": 1.15, "top 10": 50, "trace": 2.5})

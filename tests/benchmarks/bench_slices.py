@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tests.benchmarks.peers import loss_landscapes_plane, versions
 from workbench.models import initialise, mlp, small_cnn
 from workbench.objective import Supervised
 from workbench.probes import directions, plane
@@ -57,7 +58,7 @@ def measure(name: str, n: int, side: int, rounds: int) -> None:
     v, axis = directions(objective.theta_0, objective.layout), np.linspace(-1, 1, side)
     passes = {c: np.median([milliseconds(lambda c=c: forward(objective, c)) for _ in range(6)]) for c in CHUNKS}
     best = min(passes, key=lambda c: passes[c])
-    slices = Slices(objective, objective.theta_0, None, "recalibrated", "train", None, 0)
+    slices = Slices(objective, objective.theta_0, "recalibrated")
     few = np.stack([axis, axis[::-1]], 1)[:8]
     arms = {
         "forward": lambda: milliseconds(lambda: forward(objective, best)),
@@ -68,6 +69,9 @@ def measure(name: str, n: int, side: int, rounds: int) -> None:
         "plain passes": lambda: milliseconds(lambda: slices._plain(v, few), len(few)),
         "evaluate": lambda: milliseconds(lambda: objective.evaluate(objective.theta_0 + v[0], "train")),
     }
+    peer = loss_landscapes_plane(objective, side)
+    if peer:
+        arms["loss-landscapes"] = lambda: milliseconds(peer, side**2)
     times: dict[str, list[float]] = {arm: [] for arm in arms}
     rng = np.random.default_rng(0)
     for _ in range(rounds):
@@ -75,7 +79,7 @@ def measure(name: str, n: int, side: int, rounds: int) -> None:
             times[arm].append(arms[arm]())
     for arm, values in times.items():
         low, ratio, high = np.percentile(np.array(values) / np.array(times["forward"]), [25, 50, 75])
-        print(f"{name:>10} {arm:<14} {np.median(values):>8.2f} {ratio:>6.2f} ({low:.2f} to {high:.2f})", flush=True)
+        print(f"{name:>10} {arm:<15} {np.median(values):>8.2f} {ratio:>6.2f} ({low:.2f} to {high:.2f})", flush=True)
     exact = Supervised(NETWORKS[name](), (x, torch.arange(n) % 10), dtype=torch.float64)
     found = plane(objective, objective.theta_0, v, [-1, 0.5], [-0.7, 1])
     wanted = [
@@ -96,6 +100,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{platform.machine()}, torch {torch.__version__}, 1 thread; n = {args.examples}, {args.side} x {args.side}")
+    print(versions())
     print("CPU ms a point, its ratio to a forward pass (quartiles over rounds)")
     for network in args.networks:
         measure(network, args.examples, args.side, args.rounds)

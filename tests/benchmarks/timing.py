@@ -6,15 +6,15 @@ from collections.abc import Callable
 import numpy as np
 
 
-def interleaved(arms: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
-    """Return the CPU seconds of every arm and round, interleaved; a first round is not counted."""
+def interleaved(arms: dict[str, Callable[[], object]], rounds: int, warm: bool = True) -> dict[str, np.ndarray]:
+    """Return the CPU seconds of every arm and round, interleaved; where warm, a first round is not counted."""
     times: dict[str, list[float]] = {name: [] for name in arms}
-    for _ in range(rounds + 1):
+    for _ in range(rounds + warm):
         for name, arm in arms.items():
             start = time.process_time()
             arm()
             times[name].append(time.process_time() - start)
-    return {name: np.array(values[1:]) for name, values in times.items()}
+    return {name: np.array(values[warm:]) for name, values in times.items()}
 
 
 def show(found: dict[str, np.ndarray], base: str, goals: dict[str, float]) -> None:
