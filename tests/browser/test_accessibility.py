@@ -12,7 +12,6 @@ from workbench.runner.site import build_site
 from workbench.verdicts import COLOURS as VERDICTS
 from workbench.verdicts import Claim
 
-pytestmark = pytest.mark.xdist_group("pages")
 PHONE, SHEET = 360, 718  # CSS pixels; a sheet is A4 without the printer's margins
 WORST = {"serious", "critical"}
 PAGES = ("landing", "replication", "run", "failed")

@@ -20,10 +20,9 @@ def slow(self, *given):
     time.sleep(0.5)
 Live._report = {}
 """
-GROUPS = [pytest.param(path, marks=pytest.mark.xdist_group(path.stem), id=path.stem) for path in NOTEBOOKS]
 
 
-@pytest.fixture(scope="module", params=GROUPS)
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
 def notebook(request, desk):
     """Open a notebook and work through it as a reader does: predict, then run everything."""
     book = desk(request.param.relative_to(ROOT / "notebooks"))

@@ -12,7 +12,6 @@ from workbench.runner.html import render
 from workbench.runner.site import build_site
 from workbench.verdicts import Claim
 
-pytestmark = pytest.mark.xdist_group("pages")
 HOSTILE = [
     "<script>canary('script')</script>",
     "</script><script>canary('end of script')</script>",
