@@ -54,7 +54,7 @@ def stored_run(
     **more: Any,
 ) -> Run:
     """Write a run that started ``at`` (seconds) and ended: record, results, executed notebook."""
-    with mock.patch.object(records, "utc", lambda form: time.strftime(form, time.gmtime(at))):
+    with mock.patch.object(records, "utc", lambda form, _=None: time.strftime(form, time.gmtime(at))):
         run = Run.start(out, study, parameters or {"dims": [1, 2]}, **{"profile": "smoke", **more})
     nbformat.write(nbformat.v4.new_notebook(cells=cells or []), run.folder / "executed.ipynb")
     if findings or unjudged:

@@ -193,7 +193,7 @@ def test_a_folder_that_cannot_be_locked_is_taken_at_its_word(tmp_path, monkeypat
 
 def test_runs_are_found_by_what_a_person_writes(tmp_path, monkeypatch):
     stamps = iter(["20260101T000000Z", "20260102T000000Z", "20260102T000000Z"])
-    monkeypatch.setattr(records, "utc", lambda form: next(stamps) if form.endswith("Z") else "2026-01-01")
+    monkeypatch.setattr(records, "utc", lambda form, at=None: next(stamps) if form.endswith("Z") else "2026-01-01")
     first, second, other = (Run.start(tmp_path, name, {}) for name in ("a_study", "a_study", "other"))
     for text, run in {
         "a-study": second,
@@ -211,6 +211,14 @@ def test_runs_are_found_by_what_a_person_writes(tmp_path, monkeypatch):
     }.items():
         assert find_run(tmp_path, text).folder == run.folder, text
     assert list(all_runs(tmp_path)) == [first.folder, second.folder, other.folder]
+
+
+def test_the_name_of_a_run_is_one_moment(tmp_path, monkeypatch):
+    # The clock is read once: the seconds of one look and the parts of the next would sort across a second's end.
+    moments = iter([1_600_000_000_999_999_936, 1_600_000_001_000_000_000, 1_600_000_001_000_000_064])
+    monkeypatch.setattr(records.time, "time_ns", lambda: next(moments))
+    names = [Run.start(tmp_path, "demo", {}).folder.name for _ in range(3)]
+    assert names == ["20200913T122640Z-ee6b27", "20200913T122641Z-000000", "20200913T122641Z-000001"]
 
 
 def test_names_of_runs_sort_by_time(tmp_path):

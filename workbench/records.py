@@ -210,9 +210,9 @@ def _problem(record: Any, folder: Path) -> str:
     return "" if named == folder.parts[-2:] else f"the record of {'/'.join(named)}: put it into that folder"
 
 
-def utc(form: str) -> str:
-    """Return the time in UTC."""
-    return time.strftime(form, time.gmtime())
+def utc(form: str, seconds: float | None = None) -> str:
+    """Return the time in UTC, now unless ``seconds`` since the epoch are given."""
+    return time.strftime(form, time.gmtime(seconds))
 
 
 def _new_folder(out: Path, study: str) -> Path:
@@ -221,7 +221,8 @@ def _new_folder(out: Path, study: str) -> Path:
     try:
         place.mkdir(parents=True, exist_ok=True)
         while True:
-            folder = place / f"{utc('%Y%m%dT%H%M%SZ')}-{time.time_ns() % 10**9 >> 6:06x}"
+            # One look at the clock: a second may end between two.
+            folder = place / f"{utc('%Y%m%dT%H%M%SZ', (now := time.time_ns()) // 10**9)}-{now % 10**9 >> 6:06x}"
             with suppress(FileExistsError):  # two runs of one moment never share a folder
                 folder.mkdir()
                 return folder
