@@ -1,0 +1,137 @@
+"""Coordinates that cross: a random subspace of what a mask keeps, orthonormal subspaces through chosen directions."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.coordinates import Projection, Subspace, projection
+from workbench.errors import require
+from workbench.seeds import generator
+
+
+class Within(Projection):
+    """A projection of the kept entries alone: P of as many rows as the mask keeps, zeros in all other rows.
+
+    Every number of P belongs to an entry that may move, so its columns keep their lengths and pruned entries stay
+    exactly where the origin has them.
+
+    Args:
+        inner: Projection of shape ``(kept, d)``.
+        mask: Bool, shape ``(D,)``; True = kept.
+
+    Raises:
+        InputError: If the mask does not keep as many entries as ``inner`` has rows.
+    """
+
+    def __init__(self, inner: Projection, mask: Tensor) -> None:
+        self.index = mask.nonzero()[:, 0]
+        require(len(self.index) == inner.D, "mask", f"must keep {inner.D} entries", len(self.index))
+        self.inner, self.D, self.d = inner, len(mask), inner.d
+
+    def _draw(self, *_: Any) -> None:
+        """Draw nothing: ``inner`` is drawn already."""
+
+    def apply(self, v: Tensor, out: Tensor) -> Tensor:
+        """Write P v into ``out``."""
+        return out.zero_().index_copy_(0, self.index, self.inner.apply(v, v.new_empty(self.inner.D)))
+
+    def adjoint(self, g: Tensor, out: Tensor) -> Tensor:
+        """Write P' g into ``out``."""
+        return self.inner.adjoint(g.index_select(0, self.index), out)
+
+
+class Columns(Projection):
+    """A projection whose columns are given.
+
+    Args:
+        columns: Row j is column j of P, shape ``(d, D)``.
+    """
+
+    def __init__(self, columns: Tensor) -> None:
+        self.columns, (self.d, self.D) = columns, columns.shape
+
+    def _draw(self, *_: Any) -> None:
+        """Draw nothing: the columns are given."""
+
+    def apply(self, v: Tensor, out: Tensor) -> Tensor:
+        """Write P v into ``out``."""
+        return torch.mv(self.columns.T, v, out=out)
+
+    def adjoint(self, g: Tensor, out: Tensor) -> Tensor:
+        """Write P' g into ``out``."""
+        return torch.mv(self.columns, g, out=out)
+
+
+def pruned_subspace(theta_0: Tensor, mask: Tensor, d: int, seed: int, kind: str = "hashed") -> Subspace:
+    """Return d random dimensions of the kept entries around a start whose other entries are zero.
+
+    Args:
+        theta_0: Start, shape ``(D,)``.
+        mask: Bool, shape ``(D,)``; True = kept.
+        d: Dimension, at most the number of kept entries.
+        seed: Of the projection.
+        kind: Of the projection.
+
+    Returns:
+        theta = mask * theta_0 + P phi, rows of P zero where pruned.
+
+    Example:
+        >>> mask = torch.tensor([True, False, True])
+        >>> theta = pruned_subspace(torch.ones(3), mask, 2, 0)(torch.tensor([1.0, 1.0]))
+        >>> float(theta[1])
+        0.0
+    """
+    inner = projection(kind, int(mask.sum()), d, seed, dtype=theta_0.dtype, device=theta_0.device)
+    return Subspace(theta_0.where(mask, 0.0), Within(inner, mask))
+
+
+def rotated(D: int, d: int, seed: int, *names: str | int, through: Tensor | None = None) -> Columns:
+    """Draw d orthonormal directions, uniform over all rotations, or uniform beside directions that must be among them.
+
+    Args:
+        D: Number of parameters.
+        d: Number of directions.
+        seed: Replicate.
+        names: Of the stream.
+        through: Orthonormal directions that the subspace contains, shape ``(k, D)``, k at most d.
+
+    Returns:
+        An orthonormal P, float32.
+    """
+    require(1 <= d <= D, "d", f"must be in 1..D={D}", d)
+    drawn = torch.from_numpy(generator(seed, "rotation", d, *names).standard_normal((D, d), dtype="float32"))
+    if through is not None:
+        drawn[:, : len(through)] = through.T.to(drawn)
+    Q, R = torch.linalg.qr(drawn)
+    return Columns((Q * R.diagonal().sign()).T.contiguous())
+
+
+def predicted_top(values: Tensor, trace: float, D: int, d: int) -> float:
+    """Return the largest eigenvalue expected in a random subspace of dimension d, for eigenvalues that stand out.
+
+    ``t l_1 + (1 - t) / D sum_{i > 1} l_i l_1 / (l_1 - l_i)``, t = d / D: what is left of the first outlier, pushed up
+    by all others. The eigenvalues that are not given count as small, by their sum.
+
+    Args:
+        values: The largest eigenvalues, falling, shape ``(k,)``.
+        trace: Sum of all D eigenvalues.
+        D: Their number.
+        d: Dimension of the subspace.
+
+    Returns:
+        The eigenvalue.
+
+    References:
+        The outlier of a free compression, to first order in 1 / D: Benaych-Georges, Nadakuditi 2011,
+        https://arxiv.org/abs/0910.2120; for covariance matrices Lawley 1956.
+
+    Example:
+        >>> predicted_top(torch.tensor([8.0]), 8.0, 100, 50)  # one outlier alone
+        4.0
+    """
+    top, t = float(values[0]), d / D
+    others = values[1:].double()
+    push = float((others * top / (top - others)).sum()) + trace - float(values.double().sum())
+    return t * top + (1 - t) / D * push if math.isfinite(push) else math.nan
