@@ -16,6 +16,7 @@ from workbench import datasets
 from workbench.datasets import NAMES, Dataset, Split, arrays, load, published
 from workbench.datasets.sources import PLACES
 from workbench.errors import DataError, InputError
+from workbench.laws.tables import ORIGINS
 
 BUILT_IN = ("digits", "breast_cancer", "wine", "diabetes")
 CLASSIFIED = ("digits", "breast_cancer", "wine")
@@ -312,4 +313,4 @@ def test_published_refuses_other_names(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_names() -> None:
-    assert {*BUILT_IN, *PLACES} == set(NAMES)
+    assert {*BUILT_IN, *PLACES} == {*NAMES, *ORIGINS, "tinyshakespeare"}

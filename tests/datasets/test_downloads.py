@@ -20,6 +20,7 @@ import pytest
 from workbench.datasets.downloads import contents, fetch, read
 from workbench.datasets.sources import PLACES, Part, Source
 from workbench.errors import DataError
+from workbench.laws.tables import ORIGINS
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 30_000, dtype=np.uint8).tobytes()
 PACKED = gzip.compress(CONTENT, mtime=0)
@@ -106,6 +107,24 @@ def test_fetch_downloads_once(server: Server, tmp_path: Path) -> None:
     assert names(tmp_path / "new" / "folder") == ["numbers.gz"]
     fetch(wanted, tmp_path / "new" / "folder")
     assert server.ranges == [None]
+
+
+PLAIN = Source("numbers.csv", (part_of("numbers.csv", CONTENT),))
+
+
+def test_a_plain_file_is_its_only_part(server: Server, tmp_path: Path) -> None:
+    wanted = Source(PLAIN.file, PLAIN.parts, (server.add("/a", CONTENT, fault="cut 20000"),))
+    path = fetch(wanted, tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=20000-"]
+    assert {name: data.tobytes() for name, data in read(wanted, path, "").items()} == {"numbers.csv": CONTENT}
+
+
+@pytest.mark.parametrize("spoil", [lambda b: b[:-1], lambda b: b + b"0", lambda b: b"!" + b[1:], lambda b: b""])
+def test_read_refuses_an_altered_plain_file(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "numbers.csv").write_bytes(spoil(CONTENT))
+    with pytest.raises(DataError, match=r"must hold numbers\.csv \(30,000 bytes, .* got numbers\.csv .*; replace it"):
+        read(PLAIN, tmp_path / "numbers.csv", "replace it")
 
 
 def test_a_cut_download_is_continued_by_the_same_call(server: Server, tmp_path: Path) -> None:
@@ -383,7 +402,7 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tiny_set: Path, named
 def test_the_whole_sets_have_mirrors_and_digests(name: str) -> None:
     (_, whole), *partial = PLACES[name]
     for wanted in whole:
-        assert len(wanted.urls) >= 2
+        assert len(wanted.urls) >= 2 or ORIGINS[name].flattened
         assert all(url.endswith("/" + wanted.file) for url in wanted.urls)
     for part in [part for _, files in PLACES[name] for wanted in files for part in wanted.parts]:
         assert len(bytes.fromhex(part.sha256)) == 32

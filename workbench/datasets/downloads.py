@@ -1,4 +1,4 @@
-"""Bring a published image set here, from the data folder, the cache or a mirror; trusted by its content alone."""
+"""Bring a published set or table here, from the data folder, the cache or a mirror; trusted by its content alone."""
 
 import gzip
 import hashlib
@@ -66,7 +66,7 @@ def _unpack(source: Source, path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as packed, np.load(packed, allow_pickle=False) as arrays:
             return {name: np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8) for name in sizes}
     if not source.file.endswith(".tar.gz"):
-        with gzip.open(path) as file:
+        with gzip.open(path) if source.file.endswith(".gz") else path.open("rb") as file:
             return {name: np.frombuffer(file.read(size + 1), np.uint8) for name, size in sizes.items()}
     found = {}
     with tarfile.open(path, "r|gz") as archive:

@@ -1,4 +1,4 @@
-"""Published image files as ``sources.yml`` lists them: their origins, what they must hold, where they may lie."""
+"""Published files as ``sources.yml`` lists them: their origins, what they must hold, where they may lie."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """One file (.gz, .tar.gz or .npz), the parts that are read from it, and its mirrors, best first."""
+    """One file (.gz, .tar.gz, .npz or plain), the parts that are read from it, and its mirrors, best first."""
 
     file: str
     parts: tuple[Part, ...]
