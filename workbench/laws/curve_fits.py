@@ -1,0 +1,158 @@
+"""Many learning curves fitted at once by least squares, each in its own units.
+
+Given the shape's parameters the rest is linear (variable projection), so a grid of shapes finds the start and
+Levenberg-Marquardt steps go on from there, for all curves in one array.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+
+from workbench.laws.families import Array, Family
+
+_CHUNK, _STEPS, _TINY = 256, 200, 1e-24  # curves at a time; steps at most; smallest mean square, of the largest y's
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Curves side by side, each in its own units: log x over the largest, y over the largest, where seen."""
+
+    u: Array  # (m, n)
+    y: Array  # (m, n), 0 where not seen
+    seen: Array  # (m, n), 1 or 0
+    low: Array  # (m, 1), smallest c
+    x_unit: Array  # (m, 1)
+    y_unit: Array  # (m, 1)
+
+    def part(self, rows: slice) -> "Curves":
+        """Return some of the curves."""
+        return Curves(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Fits:
+    """One family fitted to m curves: logarithms of the shape's parameters, A, c, and what intervals need."""
+
+    family: Family
+    q: Array  # (m, k)
+    linear: Array  # (m, 2): A and c
+    square: Array  # (m,), sum of squared residuals
+    inverse: Array  # (m, p, p), of J'J
+    n: Array  # (m,), points seen
+
+    @cached_property
+    def aicc(self) -> Array:
+        """Akaike's criterion for small samples, infinite where there are too few points for it."""
+        k, n = self.family.n_parameters, self.n
+        mean = np.maximum(self.square / n, _TINY)
+        return np.where(n > k + 1, n * np.log(mean) + 2 * k * n / np.maximum(n - k - 1, 1), np.inf)
+
+    def predict(self, u: Array) -> tuple[Array, Array]:
+        """Return value and standard error of a new observation at u, both ``(m, n)``, in a curve's own units."""
+        shape, jacobian = _jacobian(self.family, u, self.q, self.linear[:, :1])
+        mean = self.linear[:, :1] * shape + self.linear[:, 1:]
+        spread = np.einsum("mnp,mpq,mnq->mn", jacobian, self.inverse, jacobian)
+        noise = self.square / np.maximum(self.n - self.family.n_parameters + 1, 1)
+        return mean, np.sqrt(noise[:, None] * (1 + spread) + _TINY)
+
+
+def place(x: Array, y: Array, low: float) -> Curves:
+    """Put curves into their own units, y of shape ``(m, n)``."""
+    seen = ~np.isnan(y)
+    x = np.broadcast_to(x, y.shape)
+    x_unit = np.where(seen, x, 0).max(1, keepdims=True)
+    y_unit = np.where(seen, np.abs(y), 0).max(1, keepdims=True)
+    y_unit = np.where(y_unit > 0, y_unit, 1.0)
+    u, scaled = np.log(x / x_unit) * seen, np.where(seen, y, 0) / y_unit
+    return Curves(u, scaled, seen.astype(float), low / y_unit, x_unit, y_unit)
+
+
+def _linear(shape: Array, y: Array, seen: Array, low: Array, offset: bool) -> Array:
+    """Return the best A >= 0 and c >= low for shapes ``(..., n)``, stacked last."""
+    n, s, t = (np.broadcast_to(each, shape.shape).sum(-1) for each in (seen, shape * seen, y * seen))
+    ss, st = (shape**2 * seen).sum(-1), (shape * y * seen).sum(-1)
+    low = np.broadcast_to(low[..., 0], n.shape)
+    if not offset:
+        return np.stack([np.maximum(st, 0) / np.maximum(ss, _TINY), np.zeros(n.shape)], -1)
+    centred = np.maximum(ss - s * s / n, 0)
+    a = np.where(centred > 1e-13 * ss, (st - s * t / n) / np.maximum(centred, _TINY), 0).clip(min=0)
+    c = (t - a * s) / n
+    held = np.where(np.isfinite(low), low, 0)
+    at_low = np.maximum(st - held * s, 0) / np.maximum(ss, _TINY)
+    return np.stack([np.where(c < low, at_low, a), np.maximum(c, low)], -1)
+
+
+def _residual(family: Family, curves: Curves, q: Array) -> tuple[Array, Array, Array]:
+    """Return A and c, residuals and their sum of squares at shapes' parameters ``(m, k)``."""
+    shape = family.shape(curves.u, q)
+    linear = _linear(shape, curves.y, curves.seen, curves.low, family.offset)
+    r = (curves.y - linear[:, :1] * shape - linear[:, 1:]) * curves.seen
+    return linear, r, np.einsum("mn,mn->m", r, r)
+
+
+def _jacobian(family: Family, u: Array, q: Array, a: Array) -> tuple[Array, Array]:
+    """Return shapes ``(m, n)`` and the derivatives by q, A and c, ``(m, n, p)``; a complex step makes them exact."""
+    shape = family.shape(u, q)
+    steps = [q + 1e-30j * np.eye(q.shape[1])[j] for j in range(q.shape[1])]
+    by_q = [a * family.shape(u.astype(complex), step).imag / 1e-30 for step in steps]
+    return shape, np.stack([*by_q, shape, *[np.ones_like(shape)] * family.offset], -1)
+
+
+def _start(family: Family, curves: Curves) -> Array:
+    """Return the best shape of a grid for each curve, ``(m, k)``."""
+    n = 41 if len(family.bounds) == 1 else 17
+    grid = np.array(list(product(*(np.linspace(*ends, n) for ends in family.bounds))))
+    shape = family.shape(curves.u[:, None], grid)  # (m, g, n)
+    y, seen = curves.y[:, None], curves.seen[:, None]
+    linear = _linear(shape, y, seen, curves.low[:, None], family.offset)
+    r = (y - linear[..., :1] * shape - linear[..., 1:]) * seen
+    return grid[(r * r).sum(-1).argmin(1)]
+
+
+def fit(curves: Curves, family: Family) -> Fits:
+    """Fit a family to curves, some at a time."""
+    parts = [curves.part(slice(i, i + _CHUNK)) for i in range(0, len(curves.y), _CHUNK)]
+    found = [_polish(part, family, _start(family, part)) for part in parts]
+    q, linear, square, inverse = (np.concatenate(each) for each in zip(*found, strict=True))
+    return Fits(family, q, linear, square, inverse, curves.seen.sum(1))
+
+
+def _polish(curves: Curves, family: Family, q: Array) -> tuple[Array, Array, Array, Array]:
+    """Walk down by Levenberg-Marquardt steps within the bounds until no curve gains."""
+    lower, upper = np.array(family.bounds).T
+    linear, r, square = _residual(family, curves, q)
+    damping, idle = np.full(len(q), 1e-3), np.zeros(len(q), int)
+    for _ in range(_STEPS):
+        normal, gradient = _normal(family, curves, q, linear, r)
+        step = np.linalg.solve(normal * (1 + damping[:, None, None] * np.eye(normal.shape[1])), gradient[..., None])
+        moved = np.clip(q + step[:, : q.shape[1], 0], lower, upper)
+        trial = _residual(family, curves, moved)
+        better, gain = trial[2] < square, square - trial[2]
+        idle = np.where(gain > 1e-13 * square + _TINY * 1e-8, 0, idle + 1)
+        damping = np.where(better, damping / 8, damping * 6).clip(1e-12, 1e12)
+        q = np.where(better[:, None], moved, q)
+        linear, r = np.where(better[:, None], trial[0], linear), np.where(better[:, None], trial[1], r)
+        square = np.minimum(trial[2], square)
+        if (idle >= 8).all():
+            break
+    normal, _ = _normal(family, curves, q, linear, r)
+    return q, linear, square, np.linalg.inv(normal).astype(float)
+
+
+def _normal(family: Family, curves: Curves, q: Array, linear: Array, r: Array) -> tuple[Array, Array]:
+    """Return J'J and J'r; a parameter held by its bound, or without effect, stays where it is."""
+    _, jacobian = _jacobian(family, curves.u, q, linear[:, :1])
+    jacobian *= curves.seen[..., None]
+    k, lower, upper = q.shape[1], *np.array(family.bounds).T
+    free = [linear[:, :1] > 0, linear[:, 1:] > curves.low]
+    jacobian *= np.concatenate([np.ones(q.shape, bool), *free[: 1 + family.offset]], 1)[:, None]
+    gradient = np.einsum("mnp,mn->mp", jacobian, r)
+    pushed = ((q <= lower) & (gradient[:, :k] < 0)) | ((q >= upper) & (gradient[:, :k] > 0))
+    jacobian[..., :k] *= ~pushed[:, None]
+    gradient[:, :k] *= ~pushed
+    normal = np.einsum("mnp,mnq->mpq", jacobian, jacobian)
+    diagonal = np.einsum("mpp->mp", normal)
+    diagonal += 1e-12 * diagonal.max(1, keepdims=True) + (diagonal <= 0)
+    return normal, gradient
