@@ -33,6 +33,7 @@ a,c4,m,10,8,200,1.0,20.0,5,0.003,0.033,3e-05,2,,training/eval_data/c4_val/shard-
 a,c4,m,10,8,200,1.0,20.0,5,0.003,0.033,3e-05,2,,training/eval_data/val_tok_mult/paloma_ptb/1.tar,4.0,3.5,4.5,3.0,5.0
 """
 DOWNSTREAM = "file,eval_name,model,name,icl/boolq,icl/copa,rw_small_centered\nf,e,m,a,0.5,0.25,\n"
+FITS = "lr_intercept,lr_coefN,lr_coefD,bs_intercept,bs_coefD\n0.5,-0.75,0.25,-0.5,0.5\n"
 CHINCHILLA = "x,y,color,Model Size,Training FLOP,hex_color,loss\n1,2,#f,1e9,6e19,#f,2.5\n"
 MIXTURE = "index,train_the_pile_arxiv,train_the_pile_github\n1,0.25,0.75\n2,0.5,0.5\n"
 PILE = "index,metric/the_pile_arxiv_val_loss\n2,5.0\n1,4.0\n"
@@ -44,6 +45,7 @@ REGMIX = {
 CSV = {
     "steplaw": {"dense_lr_bs_loss.csv": STEPLAW},
     "steplaw_moe": {"moe_lr_bs_loss.csv": MOE},
+    "steplaw_fits": {"1004_fitted_lr_bs_scaling_model_parameters.csv": FITS},
     "mlfoundations_scaling": {"losses_104models.csv": LOSSES},
     "mlfoundations_downstream": {"downstream_evals_104models.csv": DOWNSTREAM},
     "chinchilla_epoch": {"svg_extracted_data.csv": CHINCHILLA},
@@ -130,6 +132,13 @@ def test_steplaw_moe(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
         ["1in8", 400, 8, 1000],
         ["3in8", 900, 8, 2000],
     ]
+
+
+def test_steplaw_fits(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+    stand_in(monkeypatch, data, "steplaw_fits")
+    assert table("steplaw_fits").iloc[0].to_dict() == {
+        **{"ln_lr": 0.5, "lr_N": -0.75, "lr_D": 0.25, "ln_batch": -0.5, "batch_D": 0.5}
+    }
 
 
 def test_mlfoundations(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
@@ -232,6 +241,9 @@ def test_published_tables() -> None:
     assert (steplaw.batch * steplaw.steps / steplaw.D - 1).abs().max() < 0.003
     moe = table("steplaw_moe")
     assert (len(moe), moe.groupby(["kind", "N_active", "D"]).ngroups) == (708, 16)
+    authors = table("steplaw_fits").mean()
+    assert [round(authors[k], 3) for k in ("lr_N", "lr_D", "batch_D")] == [-0.713, 0.307, 0.571]
+    assert np.exp(authors[["ln_lr", "ln_batch"]]).round(2).tolist() == [1.77, 0.56]
     losses = table("mlfoundations_scaling")
     assert losses.groupby("validation").size().tolist() == [104] * 8
     assert losses[losses.validation == "c4_val"].loss.min() == pytest.approx(2.3822, abs=1e-4)

@@ -13,7 +13,13 @@ from workbench.errors import DataError, require_choice
 from workbench.values import read_file
 
 Frame = Literal[
-    "steplaw", "steplaw_moe", "mlfoundations_scaling", "mlfoundations_downstream", "chinchilla_epoch", "regmix"
+    "steplaw",
+    "steplaw_moe",
+    "steplaw_fits",
+    "mlfoundations_scaling",
+    "mlfoundations_downstream",
+    "chinchilla_epoch",
+    "regmix",
 ]
 Curves = Literal["lcdb11", "taskset_dpl"]
 _SEQUENCE = 2048  # tokens of a sequence, in Step Law's runs and in those of the 104 models
@@ -40,6 +46,10 @@ _NETWORK = {"width": "h", "ffn_width": "ffnh", "heads": "numh", "layers": "numl"
 _COLUMNS = {  # ours, and what the file calls them
     "steplaw": _RUN | _NETWORK,
     "steplaw_moe": {"kind": "moe_name", "N_active": "Na", "experts": "nume"} | _RUN | _NETWORK,
+    "steplaw_fits": {
+        **{"ln_lr": "lr_intercept", "lr_N": "lr_coefN", "lr_D": "lr_coefD"},
+        **{"ln_batch": "bs_intercept", "batch_D": "bs_coefD"},
+    },
     "mlfoundations_scaling": {
         **{"name": "name", "dataset": "dataset", "N": "params", "N_no_embed": "params_no_embed", "D": "tokens"},
         **{"M": "token_multiplier", "lr": "lr", "weight_decay": "wd", "warmup": "warmup", "batch": "global_bs"},
@@ -77,6 +87,8 @@ def table(name: str) -> pd.DataFrame | dict[str, np.ndarray]:
     ``steplaw``: 1,911 dense language models on grids of learning rate and batch at 17 pairs (N, D): ``N D lr batch loss
     final_loss steps width ffn_width heads layers``; ``loss`` is smoothed over the run's end, ``final_loss`` is the last
     step's. ``steplaw_moe``: 708 mixtures of experts, with ``kind``, ``N_active`` and ``experts`` besides.
+    ``steplaw_fits``: the authors' 1,000 bootstrap fits: ``lr = exp(ln_lr) N^lr_N D^lr_D``, ``batch = exp(ln_batch)
+    D^batch_D``.
 
     ``mlfoundations_scaling``: 104 models on 8 validation sets each: ``name dataset N N_no_embed D C M lr weight_decay
     warmup batch validation loss loss_low loss_high``; ``M`` is D / N, the last two a 95% interval over tokens.
