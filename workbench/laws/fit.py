@@ -1,12 +1,24 @@
 """Fit a law to a table of runs: a start that cannot miss, the sum of robust losses, a bootstrap, a hold-out."""
 
+import contextlib
+import dataclasses
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
 
-from workbench.laws.forms import Form
-from workbench.laws.law import Law
+from workbench.errors import InputError, is_count, is_number, require, require_choice
+from workbench.laws.forms import FORMS, Form
+from workbench.laws.identify import identified
+from workbench.laws.law import Law, as_frame, variable
+from workbench.laws.robust import Robust, start
+from workbench.laws.sample import Sample
+from workbench.seeds import generator
+from workbench.statistics import check_level
+
+Array = NDArray[np.float64]
 
 
 def fit_law(
@@ -55,4 +67,74 @@ def fit_law(
         Hoffmann et al. 2022, Training compute-optimal large language models, equation 3. Besiroglu et al. 2024,
         Chinchilla scaling: a replication attempt, for sum against mean. Golub and Pereyra 1973, variable projection.
     """
-    raise NotImplementedError
+    form, frame, names = FORMS[_known(form)] if isinstance(form, str) else form, as_frame(table), dict(columns or {})
+    require_choice("loss", loss, ("huber", "squared"))
+    require_choice("reduction", reduction, ("sum", "mean"))
+    require(is_number(delta) and delta > 0, "delta", "must be positive", delta, "1e-3 is usual")
+    require(is_count(n_bootstrap), "n_bootstrap", "must be a whole number, 0 or more", n_bootstrap)
+    check_level(level)
+    sample = Sample.read(frame, form, target, names)
+    held = sample.held(hold_out)
+    fitted = sample.take(~held)
+    fitted.check()
+    whole, starts = start(form, fitted.variables, fitted.log_y, np.inf if loss == "squared" else delta)
+    point, objective = (best if reduction == "sum" else stopped_early)(whole, starts)
+    draws = pd.DataFrame(whole.named(_bootstrap(whole, point, n_bootstrap, seed)))
+    parameters = {name: float(values[0]) for name, values in whole.named(point[None]).items()}
+    told = frame.iloc[fitted.order]
+    centre = {
+        name: np.exp(np.log(values).mean()) for name in "NDCM" if (values := _told(told, name, names)) is not None
+    }
+    n, residuals = len(fitted.log_y), whole.residuals(point)
+    law = Law(form, target, names, parameters, draws, level, objective, n, residuals, centre)
+    warnings, unidentified = identified(law, fitted, whole, point)
+    law = dataclasses.replace(law, warnings=warnings, unidentified=unidentified)
+    if not held.any():
+        return law
+    rows = frame.iloc[np.sort(sample.order[held])]
+    seen = law.predict(rows).assign(**{target: variable(rows, target, {})})
+    return dataclasses.replace(law, held_out=seen.assign(error=seen.prediction / seen[target] - 1))
+
+
+def _known(name: str) -> str:
+    """Return the name of one of ``FORMS``."""
+    require_choice("form", name, tuple(FORMS))
+    return name
+
+
+def _told(frame: pd.DataFrame, name: str, columns: Mapping[str, str]) -> Array | None:
+    """Return N, D, C or M where a table tells it."""
+    with contextlib.suppress(InputError):
+        return variable(frame, name, columns)
+    return None
+
+
+def best(whole: Robust, starts: Array) -> tuple[Array, float]:
+    """Return the lowest optimum that the starts lead to, and its loss."""
+    points, losses = whole.minimise(starts, np.zeros(len(starts), dtype=np.intp), 30)
+    near = points[losses <= 1.2 * losses.min()]  # the others have far to go, in valleys of their own
+    points, losses = whole.minimise(near, np.zeros(len(near), dtype=np.intp))
+    return points[losses.argmin()], float(losses.min())
+
+
+def _bootstrap(whole: Robust, point: Array, n_bootstrap: int, seed: int) -> Array:
+    """Fit resamples of the rows, each from the sample's optimum; return their points."""
+    n = len(whole.log_y)
+    if n_bootstrap == 0:
+        return np.empty((0, len(point)))
+    weights = generator(seed, "laws", n).multinomial(n, np.full(n, 1 / n), size=n_bootstrap).astype(float)
+    resampled = dataclasses.replace(whole, weights=weights)
+    return resampled.minimise(np.repeat(point[None], n_bootstrap, axis=0), np.arange(n_bootstrap))[0]
+
+
+def stopped_early(whole: Robust, starts: Array) -> tuple[Array, float]:
+    """Return where SciPy's L-BFGS-B stops on the mean loss from a coarse grid of starts, and that mean: too early."""
+    n, none = len(whole.log_y), np.zeros(1, dtype=np.intp)
+
+    def mean(point: Array) -> tuple[float, Array]:
+        value, gradient, _ = whole(point[None], none)
+        return float(value[0]) / n, gradient[0] / n
+
+    ends = [minimize(mean, each, jac=True, method="L-BFGS-B") for each in starts]
+    least = min(ends, key=lambda end: end.fun)
+    return least.x, float(least.fun)

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.intp]
 # From points (b, P) and the problems they belong to, (b,), to values (b,), gradients (b, P), a curvature (b, P, P).
-Function = Callable[[Array, NDArray[np.intp]], tuple[Array, Array, Array]]
+Function = Callable[[Array, Rows], tuple[Array, Array, Array]]
 
 
 def nonnegative(gram: Array, moment: Array) -> Array:
@@ -57,59 +58,51 @@ def descend(function: Function, start: Array, low: Array, high: Array, n_steps: 
         Points, shape ``(b, P)``, and their values, shape ``(b,)``.
     """
     x = np.clip(start, low, high)
-    rows = np.arange(len(x))
+    rows, length = np.arange(len(x)), np.ones(len(x))
     value, gradient, curvature = function(x, rows)
     metric, fresh = _inverse(curvature), np.ones(len(x), dtype=bool)
     best, ends = x.copy(), value.copy()
     for _ in range(n_steps):
         held = ((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0))
-        step = -np.einsum("bij,bj->bi", metric * ~held[:, :, None] * ~held[:, None, :], np.where(held, 0, gradient))
-        slope = (step * np.where(held, 0, gradient)).sum(1)
-        step *= np.minimum(1, 2 / np.maximum(np.abs(step).max(1), 1e-300))[:, None]
-        new, after = _search(function, rows, x, value, step, slope, low, high)
-        s, y = new - x, after[1] - gradient
-        fell, stuck = value - after[0], (new == x).all(1)
-        metric = np.where((stuck & ~fresh)[:, None, None], _inverse(curvature), _update(metric, s, y))
-        done = (stuck & fresh) | (~stuck & (fell <= 1e-13 * np.abs(value)) & (-slope <= 1e-11 * np.abs(value)))
-        fresh = stuck
+        downhill = np.where(held, 0, gradient)
+        step = -np.einsum("bij,bj->bi", metric, downhill) * ~held
+        slope = (step * downhill).sum(1)
+        step *= (length * np.minimum(1, 2 / np.maximum(np.abs(step).max(1), 1e-300)))[:, None]
+        new, after, shrink = _search(function, rows, x, value, gradient, step, low, high)
+        length = np.minimum(1, 8 * length * shrink)  # a row that went a short way starts from there
+        fell, stuck = value - after[0], shrink == 0
+        small = (fell <= 1e-13 * np.abs(value)) & (np.abs(slope) <= 1e-11 * np.abs(value))
+        done = np.where(stuck, fresh, small)
+        metric = np.where(stuck[:, None, None], _inverse(curvature), _update(metric, new - x, after[1] - gradient))
+        length[stuck], fresh = 1, stuck
         x, (value, gradient, curvature) = new, after
         best[rows], ends[rows] = x, value
         if done.all():
             break
-        keep = ~done
-        x, value, gradient, curvature, metric, fresh, rows = (
-            each[keep] for each in (x, value, gradient, curvature, metric, fresh, rows)
+        x, value, gradient, curvature, metric, length = (
+            each[~done] for each in (x, value, gradient, curvature, metric, length)
         )
+        fresh, rows = fresh[~done], rows[~done]
     return best, ends
 
 
 def _search(
-    function: Function,
-    rows: NDArray[np.intp],
-    x: Array,
-    value: Array,
-    step: Array,
-    slope: Array,
-    low: Array,
-    high: Array,
-) -> tuple[Array, tuple[Array, Array, Array]]:
-    """Halve steps until each function falls enough; one that never does stays where it is."""
+    function: Function, rows: Rows, x: Array, value: Array, gradient: Array, step: Array, low: Array, high: Array
+) -> tuple[Array, tuple[Array, Array, Array], Array]:
+    """Quarter steps until each function falls enough; return points, what is known there, and by how much (0: stay)."""
     new = np.clip(x + step, low, high)
     after = function(new, rows)
-    length = np.ones(len(x))
-    for _ in range(30):
-        poor = ~(after[0] <= value + 1e-4 * length * np.minimum(slope, 0))
+    shrink = np.ones(len(x))
+    for turn in range(16):
+        wanted = 1e-4 * ((new - x) * gradient).sum(1)
+        poor = ~(after[0] <= value + np.minimum(wanted, 0)) & (shrink > 0)
         if not poor.any():
-            return new, after
-        length[poor] /= 2.0
-        new[poor] = np.clip(x[poor] + length[poor, None] * step[poor], low, high)
+            break
+        shrink[poor] = 0 if turn == 15 else shrink[poor] / 4
+        new[poor] = np.clip(x[poor] + shrink[poor, None] * step[poor], low, high)
         for whole, part in zip(after, function(new[poor], rows[poor]), strict=True):
             whole[poor] = part
-    poor = ~(after[0] <= value)
-    new[poor] = x[poor]
-    for whole, part in zip(after, function(new[poor], rows[poor]), strict=True):
-        whole[poor] = part
-    return new, after
+    return new, after, shrink
 
 
 def _inverse(curvature: Array) -> Array:
