@@ -78,7 +78,7 @@ def judge_batch(study: Study, law: Law) -> Finding:
     t, n = abs(law.t["batch"][1]), law.n
     (p, *ends), (q, *tokens) = (law.exponent("batch", name) for name in SIZES)
     detail = f"batch ~ N^{p:.2f} [{ends[0]:.2f}, {ends[1]:.2f}] D^{q:.2f} [{tokens[0]:.2f}, {tokens[1]:.2f}], 95% "
-    detail += f"bootstrap over the grids; {n - 3} degrees of freedom; no sign of a dependence is no proof of none"
+    detail += f"bootstrap over the grids; {n - 3} degrees of freedom"
     verdict = "holds" if t < LARGEST_T else "fails"
     return study.judge("batch", value=t, interval=None, n=n, unit="|t|", verdict=verdict, detail=detail)
 

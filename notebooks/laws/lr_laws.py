@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import LinearNDInterpolator
 
+from workbench.laws import fit_law
 from workbench.seeds import generator
 
 SIZES = ("N", "D")
@@ -70,7 +71,7 @@ def optima(runs: pd.DataFrame, near: float) -> pd.DataFrame:
     """
     rows = []
     for (n, d), grid in runs.groupby(list(SIZES)):
-        best = grid.loc[grid.loss.idxmin()]
+        best = grid.sort_values("loss", kind="stable").iloc[0]
         close = grid[grid.loss <= (1 + near) * best.loss]
         means = np.exp(np.log(close[list(SETTINGS)]).mean())
         rows.append({
@@ -141,7 +142,9 @@ def bowls(runs: pd.DataFrame, around: float = 0.02) -> pd.DataFrame:
 
 
 def _bowl(grid: pd.DataFrame) -> tuple[float, bool]:
-    """Return the share of variance that a quadratic explains and whether it is convex."""
+    """Return the share of variance that a quadratic explains and whether it is convex; nan and no for too few runs."""
+    if len(grid) <= 6:
+        return np.nan, False
     x, y = (np.log(grid[setting].to_numpy()) - np.log(grid[setting]).mean() for setting in SETTINGS)
     design = np.column_stack([np.ones(len(grid)), x, y, x * x, x * y, y * y])
     solution = np.linalg.lstsq(design, grid.loss.to_numpy(), rcond=None)[0]
@@ -181,14 +184,16 @@ def hold_out(
         authors: A law from elsewhere to set beside; it may have seen the held-out grids.
 
     Returns:
-        A row a held-out grid: percent over its best loss of the law (``regret``, ``low``, ``high``, its ``draws``), at
-        the ``nearest`` run, of the law of single best runs (``argmin``), of the setting that was best for the smallest
-        model on most tokens (``kept``), of the ``authors``' law; predicted and own ``lr`` and ``batch``.
+        A row a held-out grid, in percent over its best loss: the law's ``regret``, ``low``, ``high`` and ``draws``; at
+        the ``nearest`` run; with a batch by ``tokens_only``; of the law of single best runs (``argmin``); of the
+        setting that was best for the smallest model on most tokens (``kept``); of the ``authors``' law. Besides, the
+        predicted ``lr`` and ``batch`` and the grid's own.
     """
     points = optima(runs, near)
     held = points.N.isin(sizes)
     law = fit(points[~held], n_bootstrap=n_bootstrap)
     single = fit(points[~held], suffix="_argmin", n_bootstrap=1)
+    tokens = np.polyfit(np.log(points.D[~held]), np.log(points.batch[~held]), 1)
     small = points[~held].sort_values(["N", "D"]).groupby("N").last().iloc[0]
     rows = []
     for _, point in points[held].iterrows():
@@ -200,6 +205,7 @@ def hold_out(
         rows.append({
             **{"N": point.N, "D": point.D, "n_fitted": law.n, "regret": float(surface.regret(lr, batch)[0])},
             **{"low": low, "high": high, "nearest": float(surface.regret(lr, batch, nearest=True)[0])},
+            "tokens_only": float(surface.regret(lr, np.exp(np.polyval(tokens, np.log(point.D))))[0]),
             "argmin": float(surface.regret(*(single.predict(each, *ask) for each in SETTINGS))[0]),
             "kept": float(surface.regret(small.lr, small.batch)[0]),
             "authors": float(surface.regret(*(authors.predict(s, *ask) for s in SETTINGS))[0]) if authors else np.nan,
@@ -243,3 +249,43 @@ def experts(law: Law, moe: pd.DataFrame) -> pd.DataFrame:
         }
         rows.append({"kind": kind, "N": first.N, "N_active": first.N_active, "D": d, "n_runs": len(grid), **costs})
     return pd.DataFrame(rows)
+
+
+def sensitivity(runs: pd.DataFrame, nears: list[float], n_bootstrap: int) -> pd.DataFrame:
+    """Fit the laws with near-optimal runs chosen otherwise.
+
+    Args:
+        runs: A row a run.
+        nears: Shares of the best loss; 0 takes single best runs.
+        n_bootstrap: Resamples of the grids.
+
+    Returns:
+        A row for each choice, setting and size: ``exponent``, ``low``, ``high``, ``t``.
+    """
+    rows = []
+    for near in nears:
+        law = fit(optima(runs, near), n_bootstrap=n_bootstrap)
+        for setting in SETTINGS:
+            for i, size in enumerate(SIZES):
+                value, low, high = law.exponent(setting, size)
+                found = {"exponent": value, "low": low, "high": high, "t": law.t[setting][1 + i]}
+                rows.append({"near": near, "setting": setting, "size": size, **found})
+    return pd.DataFrame(rows)
+
+
+def predict_loss(points: pd.DataFrame, n_held: int, n_bootstrap: int) -> pd.DataFrame:
+    """Fit ``E + A / N^alpha + B / D^beta`` to the best losses of the smaller models, and predict the others'.
+
+    Args:
+        points: Of ``optima``.
+        n_held: How many of the largest sizes are held out.
+        n_bootstrap: Resamples of the fitted grids.
+
+    Returns:
+        A row a held-out grid: ``N D``, the loss, its prediction with a 95 % interval, the error in percent.
+    """
+    held = points.N.isin(sorted(points.N.unique())[-n_held:]).to_numpy()
+    law = fit_law(points, "additive", target="best", hold_out=held, n_bootstrap=n_bootstrap, level=0.95)
+    assert law.held_out is not None
+    found = points.loc[law.held_out.index, ["N", "D"]].join(law.held_out)
+    return found.assign(percent=100 * found.error).drop(columns="error").sort_values(["N", "D"])

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from lr_laws import Exponents
+from lr_laws import SETTINGS, SIZES, Exponents, Law
 
 from workbench.datasets.sources import PLACES
 from workbench.laws.tables import ORIGINS, table
@@ -55,6 +55,18 @@ def load(source: Literal["published", "planted"]) -> Runs:
     note += f"{origin.citation}; github.com/{origin.repository} at {origin.commit[:7]}"
     checksum = PLACES["steplaw"][0].files[0].parts[0].sha256
     return Runs("steplaw", checksum, note, dense, moe, law)
+
+
+def beside(law: Law, runs: Runs) -> str:
+    """Say whether a fitted law's intervals hold the exponents that were planted, or those of the authors."""
+    lines = []
+    for setting in SETTINGS:
+        for i, size in enumerate(SIZES, 1):
+            (value, low, high), known = law.exponent(setting, size), getattr(runs.law, setting)[i]
+            what = "planted" if runs.name == "planted" else "the authors'"
+            found = f"{setting} ~ {size}^{value:.2f} [{low:.2f}, {high:.2f}]"
+            lines.append(f"{found}: {what} {known:.2f} lies {'inside' if low <= known <= high else 'outside'}")
+    return "\n".join(lines)
 
 
 def planted(seed: int = 0) -> Runs:

@@ -4,7 +4,4 @@ import sys
 from pathlib import Path
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-sys.path[:0] = [
-    *(str(NOTEBOOKS / family) for family in ("dimension", "landscape", "merging", "pruning")),
-    str(NOTEBOOKS),
-]
+sys.path[:0] = [*sorted({str(path.parent) for path in NOTEBOOKS.glob("*/*.ipynb")}), str(NOTEBOOKS)]
