@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from crossing_maps import predicted_top, rotated
+from crossing_maps import Inside, predicted_top, rotated
 from crossing_trials import dense, objective_of
 from torch import Tensor
 
@@ -95,10 +95,11 @@ def coefficient_trial(
     heat = SHARP * PRIOR * objective.D / probes.trace(loss, theta).value
     inside = Subspace(theta, rotated(objective.D, d, seed, "coefficient"))
     curvatures = probes.hessian(loss, inside.initial(), coordinates=inside).eigenvalues()
+    x, y = loss.train_batch(None)
+    within = Supervised(Inside(loss, inside), (x, y), loss="squared_error")
     found = probes.learning_coefficient(
-        loss, inside.initial(), beta=heat / n_examples, prior=PRIOR, n_steps=n_draws, coordinates=inside, seed=seed,
-        **CHAINS,
-    )  # fmt: skip
+        within, within.theta_0, beta=heat / n_examples, prior=PRIOR, n_steps=n_draws, seed=seed, **CHAINS
+    )
     kept = found.refused is None
     return {
         "seed": seed, "d": d, "value": found.value if kept else None, "refused": found.refused, "heat": heat,

@@ -4,10 +4,12 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from workbench.coordinates import Projection, Subspace, projection
 from workbench.errors import require
+from workbench.objective import Supervised
 from workbench.seeds import generator
 
 
@@ -62,6 +64,25 @@ class Columns(Projection):
     def adjoint(self, g: Tensor, out: Tensor) -> Tensor:
         """Write P' g into ``out``."""
         return torch.mv(self.columns, g, out=out)
+
+
+class Inside(nn.Module):
+    """A network as a module of its coordinates in a subspace alone: chains then move together, by one product.
+
+    Args:
+        objective: The network and its layout.
+        inside: Coordinates with given columns.
+    """
+
+    def __init__(self, objective: Supervised, inside: Subspace) -> None:
+        super().__init__()
+        self.phi = nn.Parameter(inside.initial())
+        self.held = objective.model, objective.layout, inside.theta_0, inside.projection  # no parameters of this module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the network's outputs at the coordinates."""
+        model, layout, theta, projection = self.held
+        return functional_call(model, layout.views(theta + self.phi @ projection.columns), (x,))
 
 
 def pruned_subspace(theta_0: Tensor, mask: Tensor, d: int, seed: int, kind: str = "hashed") -> Subspace:
