@@ -7,27 +7,22 @@ __version__ = "0.1.0"
 
 # Loaded when first used: importing the package must not import torch.
 _HOMES = {
-    "Claim": "verdicts",
-    "Full": "coordinates",
-    "History": "training",
-    "LayerScaled": "coordinates",
-    "Masked": "coordinates",
-    "Recipe": "recipes",
-    "Runs": "dimension",
-    "Study": "study",
-    "Subspace": "coordinates",
-    "Supervised": "objective",
-    "Sweep": "sweeps",
-    "intrinsic_dim": "dimension",
-    "lenet": "models",
-    "load": "datasets",
-    "matched_learning_rate": "recipes",
-    "mlp": "models",
-    "projection": "coordinates",
-    "runs": "index",
-    "train": "training",
-    "train_group": "training",
-    "trials": "index",
+    name: module
+    for module, names in (
+        ("coordinates", "Full LayerScaled Masked Subspace projection"),
+        ("datasets", "load"),
+        ("dimension", "Runs intrinsic_dim"),
+        ("examine", "examine"),
+        ("index", "runs trials"),
+        ("models", "lenet mlp"),
+        ("objective", "Supervised"),
+        ("recipes", "Recipe matched_learning_rate"),
+        ("study", "Study"),
+        ("sweeps", "Sweep"),
+        ("training", "History train train_group"),
+        ("verdicts", "Claim"),
+    )
+    for name in names.split()
 }
 __all__ = sorted([*_HOMES, "__version__"])
 

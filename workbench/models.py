@@ -13,7 +13,7 @@ from workbench.seeds import generator
 
 
 def initialise(model: nn.Module, seed: int) -> nn.Module:
-    """Set a model's parameters from a seed, each tensor from a stream of its own name.
+    """Set a model's trainable parameters from a seed, each tensor from a stream of its own name.
 
     Weights are He-normal, N(0, 2 / fan_in); embeddings N(0, 0.02^2); biases 0; norms 1 and 0.
 
@@ -28,7 +28,7 @@ def initialise(model: nn.Module, seed: int) -> nn.Module:
         He et al. 2015, "Delving deep into rectifiers", eq. 10, https://arxiv.org/abs/1502.01852.
     """
     for name, module in model.named_modules():
-        for key, parameter in module.named_parameters(recurse=False):
+        for key, parameter in ((key, p) for key, p in module.named_parameters(recurse=False) if p.requires_grad):
             if isinstance(module, nn.Embedding):
                 scale = 0.02
             elif parameter.ndim >= 2:

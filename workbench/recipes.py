@@ -6,9 +6,6 @@ from typing import Literal
 
 from workbench.errors import is_count, is_number, require, require_choice
 
-_OPTIMIZERS = ("sgd", "adam", "adamw")
-_SCHEDULES = ("constant", "cosine", "warmup_stable_decay")
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -44,8 +41,8 @@ class Recipe:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        require_choice("optimizer", self.optimizer, _OPTIMIZERS)
-        require_choice("schedule", self.schedule, _SCHEDULES)
+        require_choice("optimizer", self.optimizer, ("sgd", "adam", "adamw"))
+        require_choice("schedule", self.schedule, ("constant", "cosine", "warmup_stable_decay"))
         require(is_number(self.lr) and self.lr > 0, "lr", "must be a positive number", self.lr)
         require(is_count(self.n_steps, 0), "n_steps", "must be a whole number, at least 0", self.n_steps)
         require(0 <= self.momentum < 1, "momentum", "must be in [0, 1)", self.momentum)

@@ -8,6 +8,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from tests.references import as_float64, jacobian, projection_matrix
 from workbench.coordinates import (
     KINDS,
+    Composed,
     Coordinates,
     Dynamic,
     Entries,
@@ -29,7 +30,18 @@ SHAPES = [("weight", (4, 5)), ("bias", (4,)), ("weight", (1, 11)), ("bias", (1,)
 LAYOUT = Layout(tuple(Entry(f"{i}.{r}", s, sum(SIZES[:i]), SIZES[i], r) for i, (r, s) in enumerate(SHAPES)))
 MASK = torch.tensor([i % 3 > 0 or i > 30 for i in range(D)])
 BIASES = torch.zeros(D).index_fill(0, torch.tensor([20, 21, 22, 23, 35]), 1).bool()
+
+
+def composed(theta_0: torch.Tensor) -> Composed:
+    """Return five random dimensions of what a mask keeps."""
+    kept = theta_0[MASK]
+    within = Composed(Entries(theta_0, MASK), Subspace(kept, projection("hashed", len(kept), 5, 0, dtype=kept.dtype)))
+    within.theta_0 = theta_0
+    return within
+
+
 OTHERS = {
+    "composed": composed,
     "full": Full,
     "masked": lambda theta_0: Masked(theta_0, MASK),
     "gradual": lambda theta_0: Gradual(theta_0, 0.5, lambda scores, density, within: within, range(99)),
@@ -172,3 +184,9 @@ def test_least_squares_reaches_the_subspace_optimum(kind):
         phi -= rate * coordinates.pull(phi, theta - target, grad)
     exact = np.linalg.lstsq(P, as_float64(target - coordinates.theta_0), rcond=None)[0]
     np.testing.assert_allclose(phi, exact, atol=1e-6)
+
+
+def test_maps_that_do_not_join_are_refused():
+    theta_0 = torch.zeros(D)
+    with pytest.raises(InputError, match=r"inner must map to the outer map's d=36, got 20"):
+        Composed(Full(theta_0), Full(theta_0[:20]))

@@ -1,6 +1,7 @@
 """Coordinate maps phi in R^d -> theta in R^D with their adjoints: which directions of parameter space may move."""
 
 from workbench.coordinates.base import Coordinates, Projection
+from workbench.coordinates.composed import Composed
 from workbench.coordinates.dynamic import Dynamic
 from workbench.coordinates.entries import Entries
 from workbench.coordinates.full import Full
@@ -13,6 +14,7 @@ from workbench.coordinates.subspace import KINDS, Subspace, projection
 
 __all__ = [
     "KINDS",
+    "Composed",
     "Coordinates",
     "Dynamic",
     "Entries",

@@ -9,8 +9,6 @@ from torch import Tensor
 from workbench.coordinates.masked import Masked, require_steps
 from workbench.errors import is_number, require
 
-Select = Callable[..., Tensor]
-
 
 def cubic(step: int, density: float, begin_step: int, end_step: int) -> float:
     """Return the density after a step of gradual pruning, falling from 1 to ``density``, fast at first.
@@ -59,7 +57,7 @@ class Gradual(Masked):
         See ``cubic``.
     """
 
-    def __init__(self, theta_0: Tensor, density: float, select: Select, steps: range) -> None:
+    def __init__(self, theta_0: Tensor, density: float, select: Callable[..., Tensor], steps: range) -> None:
         require(is_number(density) and 0 < density <= 1, "density", "must be in (0, 1]", density)
         require_steps(steps)
         super().__init__(theta_0, torch.ones_like(theta_0, dtype=torch.bool))

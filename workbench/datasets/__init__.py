@@ -48,12 +48,7 @@ class Dataset:
 
 
 def load(
-    name: str,
-    *,
-    n_train: int | None = None,
-    n_validation: int | None = None,
-    seed: int = 0,
-    flatten: bool = False,
+    name: str, *, n_train: int | None = None, n_validation: int | None = None, seed: int = 0, flatten: bool = False
 ) -> Dataset:
     """Load a dataset, split, scaled and as tensors.
 

@@ -1,0 +1,79 @@
+"""The items of an examination by part, how long each takes, and what stands in its way."""
+
+from collections.abc import Callable, Mapping
+from math import log
+
+from workbench.measures import goes, needs, shape
+from workbench.measures.asked import CHAINS, CROSSED, DENSITIES, INSIDE, SCORES, Asked, Found
+
+PARTS: dict[str, dict[str, Callable[[Asked], Found]]] = {
+    "needs": {"dimension": needs.dimension},
+    "goes": {"scores": goes.scores, "retraining": goes.retraining, "saved": goes.saved},
+    "shape": {name: getattr(shape, name) for name in ("curvature", "spectrum", "plane", "barrier", "coefficient")},
+    "crossings": {
+        "pruned_dimension": needs.pruned_dimension,
+        "inside": shape.inside,
+        "inside_coefficient": shape.inside_coefficient,
+        "path": goes.path,
+        "further": needs.further,
+    },
+}
+_BY_STEPS = ("dimension", "retraining", "saved", "barrier", "pruned_dimension", "path", "further")
+_NEEDS_SCORE = ("scores", "retraining", "saved", "path")  # of the network given
+
+
+def seconds(here: Asked, item: str, pace: Mapping[str, float]) -> float:
+    """Return about how long an item takes, others it builds on included, from a clocked pace of each kind of work."""
+    S, look, slope, D = len(here.seeds), pace["look"], pace["gradient"], here.subject.objective.D
+    run = here.recipe.n_steps * pace["step"] + (2 + len(DENSITIES)) * look
+    search, products = (log(max(D, 4), 4) + 6 * S) * run, 100 * pace["product"]
+    few = len(SCORES) * (5 * slope + len(DENSITIES) * (look + slope / 3))
+    retraining, n_inside = few + 2 * len(DENSITIES) * S * (run / 5 + look), sum(d < D for d in INSIDE)
+    chains = 4.5 * CHAINS["n_chains"] * CHAINS["n_leapfrog"] * CHAINS["n_steps"] * slope
+    return {
+        "dimension": search,
+        "scores": few,
+        "retraining": retraining,
+        "saved": retraining + 600 * slope / here.n * min(here.n, 256),
+        "curvature": 2 * products,
+        "spectrum": 3 * products,
+        "plane": 441 / 3 * slope,
+        "barrier": 2 * run + 4 * slope,
+        "coefficient": chains,
+        "pruned_dimension": search * (1 + len(CROSSED)),
+        "inside": (1 + n_inside) * products,
+        "inside_coefficient": n_inside * chains,
+        "path": retraining + S * (run / 5 + 8 * slope),
+        "further": search + 2 * S * run,
+    }[item]
+
+
+def obstacle(here: Asked, item: str, pace: Mapping[str, float], budget: float) -> str:
+    """Return why an item is refused and a remedy; nothing where it is not.
+
+    Args:
+        here: What is examined.
+        item: Of ``PARTS``.
+        pace: As ``paces`` returns it.
+        budget: Seconds that an item may take.
+
+    Returns:
+        A sentence, or an empty text.
+    """
+    at = here.subject
+    split, of_classes, score = at.objective.splits[at.split], at.objective.metric_name == "accuracy", at.given["score"]
+    n, least = len(split), 100 if item in (*_NEEDS_SCORE, "further") and of_classes else 30
+    if item in (*_NEEDS_SCORE, "dimension", "pruned_dimension", "further") and n < least:
+        return f"{n} {at.split} examples cannot tell a loss of {100 / least:.0f} points; give {least} or more"
+    if item in _NEEDS_SCORE and score <= at.chance + 1.96 * (at.chance * (1 - at.chance) / n) ** 0.5:
+        return f"the network's score, {score:.3f}, is not above chance, {at.chance:.3f}; train it first"
+    if item in ("coefficient", "inside_coefficient") and here.n < 3:
+        return f"{here.n} examples give no temperature; give 3 or more"
+    if item == "saved" and at.objective.device.type != "cpu":
+        return f"sparse layers are timed on the CPU only, not on {at.objective.device.type}; use device='cpu'"
+    if (took := seconds(here, item, pace)) <= budget:
+        return ""
+    size, name = (here.recipe.n_steps, "n_steps of the recipe") if item in _BY_STEPS else (here.n, "n_examples")
+    fits = int(size * budget / took)
+    smaller = f", {name} of {fits} in place of {size}" if fits else ""
+    return f"takes about {took:,.0f} s, more than the budget of {budget:,.0f}; raise it{smaller}, or use a GPU"
