@@ -139,7 +139,7 @@ def regret_figure(left: pd.DataFrame, moe: pd.DataFrame) -> go.Figure:
         The figure.
     """
     titles = ("Dense models, the size held out", "Mixtures of experts, never fitted")
-    figure = make_subplots(2, 1, subplot_titles=titles, vertical_spacing=0.2, row_heights=[0.55, 0.45])
+    figure = make_subplots(2, 1, subplot_titles=titles, vertical_spacing=0.22, row_heights=[0.55, 0.45])
     x = [[f"N = {thousands(row.N)}" for row in left.itertuples()], [thousands(row.D) for row in left.itertuples()]]
     bars = {"array": left.high - left.regret, "arrayminus": (left.regret - left.low).clip(lower=0), "color": GREY}
     arms = (
@@ -166,10 +166,11 @@ def regret_figure(left: pd.DataFrame, moe: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
     figure.add_hline(y=0.5, line={"color": GREY, "dash": "dash"}, row=1, col=1)
     figure.update_yaxes(title="% over the grid's best", type="log", tickvals=[0.01, 0.1, 1, 10])
-    figure.update_xaxes(tickangle=0)
+    figure.update_xaxes(title="Tokens D and size held out", tickangle=0, row=1, col=1)
+    figure.update_xaxes(title="Tokens D and kind", tickangle=0, row=2, col=1)
     figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom", "x": 0})
     note = "Loss at the advised setting, over tokens D; bars: 95 % bootstrap over the fitted grids; dashed: 0.5 %."
-    return finish(figure, "What following the law costs", note, height=760)
+    return finish(figure, "What following the law costs", note, height=820)
 
 
 def own_view(points: pd.DataFrame, held: pd.DataFrame, near: float) -> go.Figure:
