@@ -1,17 +1,19 @@
 """What is measured on the tables: how well each way extrapolates, and what early stopping by it saves and costs."""
 
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from curve_network import CurveNetwork, Forecast, forecast, load
+from curve_network import WEIGHTS, CurveNetwork, Forecast, forecast, load
 from curve_prior import Array, draw
 from curve_sampler import condition
 from curve_tables import LEAST, Curves, Tables, half, side_by_side
 
 from workbench.laws import FAMILIES, conformal_scale, extrapolate, functional_stopping
 from workbench.seeds import generator
+from workbench.sweeps import Sweep
 
 LEVEL = 0.8  # of intervals
 WAYS = ("last value", *FAMILIES, "ensemble", "network")
@@ -97,6 +99,14 @@ def compare_batch(n_curves: int, steps: int, walkers: int, batch: int, weights: 
         "sampler_seconds": sampled / n_curves,
         "network_seconds": asked / n_curves,
     }
+
+
+def compare(sweep: Sweep, tick: Callable[[float], None], n: int, chains: Mapping[str, int]) -> pd.DataFrame:
+    """Run ``compare_batch`` until n curves are compared; a row a curve, its batch's CPU seconds with it."""
+    weights = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    trials = [{**chains, "batch": batch, "weights": weights} for batch in range(-(-n // chains["n_curves"]))]
+    done = sweep.map(compare_batch, trials, tick)
+    return pd.concat([pd.DataFrame(each.result).assign(batch=k) for k, each in enumerate(done)], ignore_index=True)
 
 
 def hunt(
