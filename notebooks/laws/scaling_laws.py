@@ -2,8 +2,8 @@
 
 The rule on over-training, as it was fixed beforehand: "Holds iff relative loss error <= 2% on held-out runs, <= 1/2 of
 the no-M law's, and average-error prediction within 1 pp; per-task predictions reported as failing or not (expect
-failures)." Each part is a claim of its own here. The rules on the Chinchilla runs were written before this study's first
-run too, but the runs themselves had been fitted by others and in trials of the fitter: they check, they do not foretell.
+failures)." Each part is a claim of its own here. The rules on the Chinchilla runs were written before this study's
+first run too, but the runs had been fitted by others and in trials of the fitter: they check, they do not foretell.
 """
 
 from workbench.study import Claim
@@ -18,10 +18,10 @@ CLAIMS = (
     Claim(
         "loss",
         OVERTRAINING,
-        "A law in compute and tokens per parameter, fitted to five small runs of a corpus, predicts the loss of runs of "
-        "300 times their compute.",
-        f"relative loss error <= 2% on held-out runs, the worst of them: {_HELD}; E + (a M^eta + b M^-eta) C^-eta on the "
-        "source's five runs (11M, 79M, 154M, 411M at 20 tokens per parameter, 11M at 320)",
+        "A law in compute and tokens per parameter, fitted to five small runs of a corpus, predicts the loss of runs "
+        "of 300 times their compute.",
+        f"relative loss error <= 2% on held-out runs, the worst of them: {_HELD}; E + (a M^eta + b M^-eta) C^-eta on "
+        "the source's five runs (11M, 79M, 154M, 411M at 20 tokens per parameter, 11M at 320)",
         ON,
     ),
     Claim(

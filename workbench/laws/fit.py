@@ -119,10 +119,12 @@ def best(whole: Robust, starts: Array) -> tuple[Array, float]:
 
 def _bootstrap(whole: Robust, point: Array, n_bootstrap: int, seed: int) -> Array:
     """Fit resamples of the rows, each from the sample's optimum; return their points."""
-    n = len(whole.log_y)
     if n_bootstrap == 0:
         return np.empty((0, len(point)))
-    weights = generator(seed, "laws", n).multinomial(n, np.full(n, 1 / n), size=n_bootstrap).astype(float)
+    rows = np.round([*(np.log(values) for values in whole.variables.values()), whole.log_y], 9)
+    _, copies = np.unique(rows, axis=1, return_inverse=True)  # exact copies are one run, not several
+    n = int(copies.max()) + 1
+    weights = generator(seed, "laws", n).multinomial(n, np.full(n, 1 / n), size=n_bootstrap)[:, copies].astype(float)
     resampled = dataclasses.replace(whole, weights=weights)
     return resampled.minimise(np.repeat(point[None], n_bootstrap, axis=0), np.arange(n_bootstrap))[0]
 

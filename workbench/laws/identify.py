@@ -11,6 +11,7 @@ Array = NDArray[np.float64]
 LINE = 0.05  # spread of ln(variable) about its line in the others below which they vary as one
 FLAT = 1e-4  # singular value of the standardised Jacobian, of the largest: a direction that changes nothing
 FACTOR, WIDTH = 2.0, 0.5  # how wide intervals may be: high / low of a coefficient, width / value of an exponent
+FEW = 3  # rows a parameter below which resampling them tells too little
 SMALL = 0.05  # half width of the predictions' intervals, relative: still good
 
 
@@ -23,7 +24,9 @@ def identified(law: Law, sample: Sample, whole: Robust, point: Array) -> tuple[t
         whole: The loss.
         point: Its optimum.
     """
-    found = [*_design(sample)]
+    found, (n, p) = _design(sample), (len(sample.log_y), len(law.parameters))
+    if n < FEW * p:
+        found.append(f"{n} rows for {p} parameters: the intervals are too narrow")
     flat = _flat(law, whole, point)
     if flat:
         found.append(f"{', '.join(flat)}: not identified by these rows; other values predict the same here")
@@ -65,7 +68,7 @@ def _flat(law: Law, whole: Robust, point: Array) -> list[str]:
     names = [*law.form.exponents, *law.form.coefficients]
     gone = [i for i, name in enumerate(names) if law.parameters[name] == 0 and name in law.form.coefficients]
     kept = [i for i in range(len(names)) if i not in gone]
-    scale = np.sqrt(np.maximum(np.diag(curvature), 1e-300))
+    scale = np.sqrt(np.diag(curvature) + 1e-200)
     values, vectors = np.linalg.eigh((curvature / np.outer(scale, scale))[np.ix_(kept, kept)])
     weak = vectors[:, values < FLAT**2 * values.max()]
     return [names[i] for i, row in zip(kept, weak, strict=True) if (np.abs(row) > 0.1).any()]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
+EXACT = 1e-22  # a value that is rounding
 # From points (b, P) and the problems they belong to, (b,), to values (b,), gradients (b, P), a curvature (b, P, P).
 Function = Callable[[Array, Rows], tuple[Array, Array, Array]]
 
@@ -72,7 +73,7 @@ def descend(function: Function, start: Array, low: Array, high: Array, n_steps: 
         length = np.minimum(1, 8 * length * shrink)  # a row that went a short way starts from there
         fell, stuck = value - after[0], shrink == 0
         small = (fell <= 1e-13 * np.abs(value)) & (np.abs(slope) <= 1e-11 * np.abs(value))
-        done = np.where(stuck, fresh, small)
+        done = np.where(stuck, fresh, small) | (value <= EXACT)
         metric = np.where(stuck[:, None, None], _inverse(curvature), _update(metric, new - x, after[1] - gradient))
         length[stuck], fresh = 1, stuck
         x, (value, gradient, curvature) = new, after
@@ -107,7 +108,8 @@ def _search(
 
 def _inverse(curvature: Array) -> Array:
     """Invert symmetric matrices, their smallest directions lifted."""
-    scale = np.sqrt(np.maximum(np.diagonal(curvature, axis1=1, axis2=2), 1e-300))
+    own = np.diagonal(curvature, axis1=1, axis2=2)
+    scale = np.sqrt(np.maximum(own, 1e-18 * own.max(axis=1, keepdims=True) + 1e-200))
     outer = scale[:, :, None] * scale[:, None, :]
     values, vectors = np.linalg.eigh(curvature / outer)
     lifted = np.maximum(values, 1e-9)

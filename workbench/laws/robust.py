@@ -88,7 +88,7 @@ class Robust:
         """Return parameters by name, coefficients first; those that add nothing anywhere are zero."""
         e = len(self.form.exponents)
         coefficients = np.exp(points[:, e:] - self.scale)
-        parts = self._parts(points[:, :e], coefficients)
+        parts = np.abs(self._parts(points[:, :e], coefficients))
         coefficients[(parts <= NOTHING * parts.sum(1, keepdims=True)).all(-1)] = 0
         values = [*coefficients.T, *points[:, :e].T]
         return dict(zip(self.form.parameters, values, strict=True))
@@ -133,4 +133,4 @@ def _project(columns: Array, delta: float) -> tuple[Array, Array, Array]:
         coefficients = nonnegative(np.matmul(weighted, columns.swapaxes(1, 2)), weighted.sum(-1))
         size = np.abs(np.log(np.maximum((coefficients[..., None] * columns).sum(1), 1e-300)))
         weights = np.minimum(1, delta / np.maximum(size, 1e-12))
-    return coefficients, (weights * size * (size - weights * size / 2)).sum(1), np.log(columns.mean(-1))
+    return coefficients, (weights * size * (size - weights * size / 2)).sum(1), np.log(np.abs(columns).mean(-1))

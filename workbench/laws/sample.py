@@ -94,10 +94,8 @@ class Sample:
             InputError: If a variable has one value, or there are no more distinct rows than parameters.
         """
         for name, values in self.variables.items():
-            several = np.ptp(np.log(values)) > 1e-9
-            require(
-                several, name, "must have several values to be fitted", values[0], "add runs or drop it from the form"
-            )
+            remedy = "add runs or take a form without it"
+            require(np.ptp(np.log(values)) > 1e-9, name, "must have several values", float(values[0]), remedy)
         distinct = len(np.unique(np.round(np.log([*self.variables.values()]), 9), axis=1).T)
         p = self.form.parameters
         rule = f"must have more distinct rows than the {len(p)} parameters {', '.join(p)} of {self.form.name}"
