@@ -13,19 +13,6 @@ from workbench.coordinates.shared import Shared
 from workbench.coordinates.subspace import KINDS, Subspace, projection
 
 __all__ = [
-    "KINDS",
-    "Composed",
-    "Coordinates",
-    "Dynamic",
-    "Entries",
-    "Full",
-    "Gradual",
-    "LayerScaled",
-    "Masked",
-    "MaskedLowRank",
-    "Projection",
-    "Shared",
-    "Subspace",
-    "cubic",
-    "projection",
-]
+    "KINDS", "Composed", "Coordinates", "Dynamic", "Entries", "Full", "Gradual", "LayerScaled", "Masked",
+    "MaskedLowRank", "Projection", "Shared", "Subspace", "cubic", "projection",
+]  # fmt: skip

@@ -33,6 +33,15 @@ class Composed(Coordinates):
         """Return the inner map's start."""
         return self.inner.initial()
 
+    def push(self, phi: Tensor, out: Tensor) -> Tensor:
+        """Write outer(inner(phi)) into ``out``."""
+        return self.outer.push(self.inner.push(phi, out.new_empty(self.outer.d)), out)
+
+    def pull(self, phi: Tensor, grad_theta: Tensor, out: Tensor) -> Tensor:
+        """Write the gradient, pulled through the outer map and then through the inner one, into ``out``."""
+        middle = self.inner.push(phi, out.new_empty(self.outer.d))
+        return self.inner.pull(phi, self.outer.pull(middle, grad_theta, middle.clone()), out)
+
     def __call__(self, phi: Tensor) -> Tensor:
         """Return outer(inner(phi)), differentiable."""
         return self.outer(self.inner(phi))
