@@ -11,11 +11,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from annotated_types import Ge, Le
 from crossing_figures import run_figure, section_figure
-from crossing_maps import pruned_subspace
 from crossing_trials import KINDS, recipe_of, ticket
 
 from workbench import widgets
 from workbench.figures.live import LiveFigure
+from workbench.measures import inside
 from workbench.schema import Parameter
 from workbench.training import train
 
@@ -80,9 +80,9 @@ def live_run(network: dict[str, Any], seed: int = 0) -> Callable[..., OwnRun]:
         stream = widgets.Stream(own, lambda run: report(run.steps[-1] / n_steps, run))
         report(0.0, own)
         every = max(1, n_steps // N_EVALUATIONS)
-        inside = pruned_subspace(start, kept, d, seed)
-        found = train(objective, inside, replace(recipe_of(n_steps, d, n), eval_every_steps=every), seed, watch=stream)
-        right = objective.evaluate(found.point(inside), "test").metric
+        within = inside(start, d, seed, kept)
+        found = train(objective, within, replace(recipe_of(n_steps, d, n), eval_every_steps=every), seed, watch=stream)
+        right = objective.evaluate(found.point(within), "test").metric
         return replace(stream.run, said=f"{own.said}<br>Test accuracy {right:.3f}.")
 
     return work

@@ -1,4 +1,4 @@
-"""Coordinates that cross: a random subspace of what a mask keeps, orthonormal subspaces through chosen directions."""
+"""Orthonormal subspaces, at random or through chosen directions, and the top curvature to expect inside them."""
 
 import math
 from typing import Any
@@ -7,41 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from workbench.coordinates import Projection, Subspace, projection
+from workbench.coordinates import Projection, Subspace
 from workbench.errors import require
 from workbench.objective import Supervised
 from workbench.seeds import generator
-
-
-class Within(Projection):
-    """A projection of the kept entries alone: P of as many rows as the mask keeps, zeros in all other rows.
-
-    Every number of P belongs to an entry that may move, so its columns keep their lengths and pruned entries stay
-    exactly where the origin has them.
-
-    Args:
-        inner: Projection of shape ``(kept, d)``.
-        mask: Bool, shape ``(D,)``; True = kept.
-
-    Raises:
-        InputError: If the mask does not keep as many entries as ``inner`` has rows.
-    """
-
-    def __init__(self, inner: Projection, mask: Tensor) -> None:
-        self.index = mask.nonzero()[:, 0]
-        require(len(self.index) == inner.D, "mask", f"must keep {inner.D} entries", len(self.index))
-        self.inner, self.D, self.d = inner, len(mask), inner.d
-
-    def _draw(self, *_: Any) -> None:
-        """Draw nothing: ``inner`` is drawn already."""
-
-    def apply(self, v: Tensor, out: Tensor) -> Tensor:
-        """Write P v into ``out``."""
-        return out.zero_().index_copy_(0, self.index, self.inner.apply(v, v.new_empty(self.inner.D)))
-
-    def adjoint(self, g: Tensor, out: Tensor) -> Tensor:
-        """Write P' g into ``out``."""
-        return self.inner.adjoint(g.index_select(0, self.index), out)
 
 
 class Columns(Projection):
@@ -83,29 +52,6 @@ class Inside(nn.Module):
         """Return the network's outputs at the coordinates."""
         model, layout, theta, projection = self.held
         return functional_call(model, layout.views(theta + self.phi @ projection.columns), (x,))
-
-
-def pruned_subspace(theta_0: Tensor, mask: Tensor, d: int, seed: int, kind: str = "hashed") -> Subspace:
-    """Return d random dimensions of the kept entries around a start whose other entries are zero.
-
-    Args:
-        theta_0: Start, shape ``(D,)``.
-        mask: Bool, shape ``(D,)``; True = kept.
-        d: Dimension, at most the number of kept entries.
-        seed: Of the projection.
-        kind: Of the projection.
-
-    Returns:
-        theta = mask * theta_0 + P phi, rows of P zero where pruned.
-
-    Example:
-        >>> mask = torch.tensor([True, False, True])
-        >>> theta = pruned_subspace(torch.ones(3), mask, 2, 0)(torch.tensor([1.0, 1.0]))
-        >>> float(theta[1])
-        0.0
-    """
-    inner = projection(kind, int(mask.sum()), d, seed, dtype=theta_0.dtype, device=theta_0.device)
-    return Subspace(theta_0.where(mask, 0.0), Within(inner, mask))
 
 
 def rotated(D: int, d: int, seed: int, *names: str | int, through: Tensor | None = None) -> Columns:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from crossing_maps import pruned_subspace
 from torch import Tensor
 
 import workbench
@@ -16,6 +15,7 @@ from workbench.coordinates import Masked, Subspace, projection
 from workbench.datasets import Dataset
 from workbench.errors import require_choice
 from workbench.layout import Point
+from workbench.measures import inside
 from workbench.objective import Supervised
 from workbench.recipes import Recipe, matched_learning_rate
 from workbench.training import train, train_group
@@ -115,7 +115,7 @@ def dimension_trial(
     objective, start, mask = ticket(kind, dataset, n_train, width, n_steps, density, seed)
     kept = int(mask.sum())
     fits = [d for d in dims if d <= kept]
-    maps = [Masked(start, mask), *(pruned_subspace(start, mask, d, seed) for d in fits)]
+    maps = [Masked(start, mask), *(inside(start, d, seed, mask) for d in fits)]
     recipes = [recipe_of(n_steps), *(recipe_of(n_steps, d, kept) for d in fits)]
     found = train_group(objective, maps, recipes, seed)
     right = [objective.evaluate(one.point(its), "test").correct for one, its in zip(found, maps, strict=True)]
