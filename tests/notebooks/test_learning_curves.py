@@ -3,6 +3,7 @@
 import hashlib
 
 import curve_checks as checks
+import curve_compare as compare
 import curve_explorer as explorer
 import curve_figures as figures
 import curve_network as network
@@ -98,6 +99,13 @@ def test_ensembles_that_disagree_are_told():
     same = rng.standard_normal((2, 400, 1, 1))
     assert sampler._r_hat(same)[0, 0] < 1.02
     assert sampler._r_hat(same + np.array([0, 3]).reshape(2, 1, 1, 1))[0, 0] > 1.5
+
+
+def test_both_predict_the_same_draws():
+    found, again = (compare.compare_batch(3, 60, 8, 0, weights) for weights in ("", "other"))
+    assert [len(found[name]) for name in ("sampler", "network", "r_hat")] == [3, 3, 3]
+    assert found["network"] == again["network"]
+    assert found["sampler_seconds"] > found["network_seconds"] > 0
 
 
 def test_pooled_points_keep_their_means():

@@ -12,7 +12,7 @@ import numpy as np
 
 from workbench.laws.families import Array, Family
 
-_CHUNK, _STEPS, _TINY = 256, 200, 1e-24  # curves at a time; steps at most; smallest mean square, of the largest y's
+_CHUNK, _STEPS, _TINY = 128, 200, 1e-24  # curves at a time; steps at most; smallest mean square, of the largest y's
 
 
 @dataclass(frozen=True)
@@ -69,25 +69,28 @@ def place(x: Array, y: Array, low: float) -> Curves:
     return Curves(u, scaled, seen.astype(float), low / y_unit, x_unit, y_unit)
 
 
-def _linear(shape: Array, y: Array, seen: Array, low: Array, offset: bool) -> Array:
-    """Return the best A >= 0 and c >= low for shapes ``(..., n)``, stacked last."""
-    n, s, t = (np.broadcast_to(each, shape.shape).sum(-1) for each in (seen, shape * seen, y * seen))
-    ss, st = (shape**2 * seen).sum(-1), (shape * y * seen).sum(-1)
-    low = np.broadcast_to(low[..., 0], n.shape)
+def _linear(curves: Curves, shape: Array, offset: bool) -> tuple[Array, Array]:
+    """Return the best A >= 0 and c >= low for shapes ``(m, g, n)``, stacked last, and the sum of squared residuals."""
+    both = np.stack([curves.seen, curves.y], -1)
+    (s, t), ss = np.moveaxis(shape @ both, -1, 0), np.einsum("mgn,mgn,mn->mg", shape, shape, curves.seen, optimize=True)
+    n, total, square = (each.sum(1, keepdims=True) for each in (curves.seen, curves.y, curves.y**2))
     if not offset:
-        return np.stack([np.maximum(st, 0) / np.maximum(ss, _TINY), np.zeros(n.shape)], -1)
-    centred = np.maximum(ss - s * s / n, 0)
-    a = np.where(centred > 1e-13 * ss, (st - s * t / n) / np.maximum(centred, _TINY), 0).clip(min=0)
-    c = (t - a * s) / n
-    held = np.where(np.isfinite(low), low, 0)
-    at_low = np.maximum(st - held * s, 0) / np.maximum(ss, _TINY)
-    return np.stack([np.where(c < low, at_low, a), np.maximum(c, low)], -1)
+        a, c = np.maximum(t, 0) / np.maximum(ss, _TINY), np.zeros(s.shape)
+    else:
+        centred = np.maximum(ss - s * s / n, 0)
+        a = np.where(centred > 1e-13 * ss, (t - s * total / n) / np.maximum(centred, _TINY), 0).clip(min=0)
+        c = (total - a * s) / n
+        held = np.where(np.isfinite(curves.low), curves.low, 0)
+        a = np.where(c < curves.low, np.maximum(t - held * s, 0) / np.maximum(ss, _TINY), a)
+        c = np.maximum(c, curves.low)
+    left = square - 2 * a * t - 2 * c * total + a * a * ss + 2 * a * c * s + n * c * c
+    return np.stack([a, c], -1), left
 
 
 def _residual(family: Family, curves: Curves, q: Array) -> tuple[Array, Array, Array]:
     """Return A and c, residuals and their sum of squares at shapes' parameters ``(m, k)``."""
     shape = family.shape(curves.u, q)
-    linear = _linear(shape, curves.y, curves.seen, curves.low, family.offset)
+    linear = _linear(curves, shape[:, None], family.offset)[0][:, 0]
     r = (curves.y - linear[:, :1] * shape - linear[:, 1:]) * curves.seen
     return linear, r, np.einsum("mn,mn->m", r, r)
 
@@ -104,11 +107,8 @@ def _start(family: Family, curves: Curves) -> Array:
     """Return the best shape of a grid for each curve, ``(m, k)``."""
     n = 41 if len(family.bounds) == 1 else 17
     grid = np.array(list(product(*(np.linspace(*ends, n) for ends in family.bounds))))
-    shape = family.shape(curves.u[:, None], grid)  # (m, g, n)
-    y, seen = curves.y[:, None], curves.seen[:, None]
-    linear = _linear(shape, y, seen, curves.low[:, None], family.offset)
-    r = (y - linear[..., :1] * shape - linear[..., 1:]) * seen
-    return grid[(r * r).sum(-1).argmin(1)]
+    _, square = _linear(curves, family.shape(curves.u[:, None], grid), family.offset)  # (m, g)
+    return grid[square.argmin(1)]
 
 
 def fit(curves: Curves, family: Family) -> Fits:
