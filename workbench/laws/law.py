@@ -104,9 +104,8 @@ class Law:
         parameters = {k: np.append(value, self.draws[k].to_numpy())[:, None] for k, value in self.parameters.items()}
         both = np.concatenate([c, c * np.exp(0.01)])
         log_n = _best_size(form, parameters, both, float(np.log(self.centre["N"])), flops)
-        exponent = (log_n[:, len(c) :] - log_n[:, : len(c)]) / 0.01
-        log_n = log_n[:, : len(c)]
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # no best split: infinite
+            log_n, exponent = log_n[:, : len(c)], (log_n[:, len(c) :] - log_n[:, : len(c)]) / 0.01
             split = _split(np.exp(log_n), c, flops)
             target = _values(form, parameters, split)
         found = {"N": split["N"], "D": split["D"], "tokens_per_parameter": split["M"], "exponent": exponent}
