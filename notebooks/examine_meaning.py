@@ -27,7 +27,8 @@ CLAIMS = (
         "falls",
         "own prediction",
         "Of half of the weights a random subspace of no more dimensions is enough than of all.",
-        "d at density 0.5 over d at density 1, each for 90 % of fresh dense networks' score, whole interval at most 1; at least 3 seeds",
+        "d at density 0.5 over d at density 1, each for 90 % of fresh dense networks' score, whole interval at most 1; "
+        "at least 3 seeds",
     ),
 )
 MARGIN = 0.02  # of the error, below which two networks count as connected

@@ -101,7 +101,7 @@ class Examination:
         require(is_count(self.n_seeds, 2), "n_seeds", "must be a whole number, at least 2", self.n_seeds)
         self.answers, self.details, self.refused = dict[str, list[Answer]](), dict[str, Any](), dict[str, str]()
         self._told: tuple[Any, ...] = (lambda fraction, item: None, "", 0.0, 0.0)
-        self._fraction = 0.0
+        self.fraction = 0.0
         data = self.train, self.test, self.loss, self.n_examples
         with alone(self.seed):
             self.subject = at = measures.Subject(self.model, *data, self.initial, self.device, self.seed)
@@ -157,8 +157,8 @@ class Examination:
     def tick(self, fraction: float | None = None) -> None:
         """Tell how far the work is; None: as far as before, but alive."""
         progress, item, done, share = self._told
-        self._fraction = self._fraction if fraction is None else fraction
-        progress(done + share * self._fraction, item)
+        self.fraction = self.fraction if fraction is None else fraction
+        progress(done + share * self.fraction, item)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row a number: part, item, quantity, value, ends of its interval, n, unit, note; refusals too."""

@@ -13,7 +13,7 @@ DENSITIES = (0.9, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.02, 0.01)
 CROSSED = (0.5, 0.2, 0.05)  # at which the pruned network's dimension is measured
 SCORES = ("magnitude", "random", "snip", "fisher", "wanda")  # from the third on data-aware
 INSIDE = (10, 30, 100, 300)  # dimensions of the random subspaces that are looked into
-CHAINS = {"n_chains": 4, "n_leapfrog": 20, "n_steps": 200}  # of a learning coefficient
+CHAINS = {"n_chains": 4, "n_leapfrog": 10, "n_steps": 150}  # of a learning coefficient
 FRACTION, DROP = 0.9, 0.01
 
 
@@ -64,11 +64,13 @@ class Asked:
         how = {"density": density, "recipe": asdict(self.recipe)}
         return self.ask("trained", [{"d": d, "seed": seed, **how} for d in dims for seed in seeds])
 
-    def retrained(self, score: str, density: float, walks: bool = False) -> list[Plain]:
-        """Prune the network given and train on under the mask for a fifth of the recipe's steps."""
+    def retrained(self, score: str, densities: Sequence[float], walks: bool = False) -> list[list[Plain]]:
+        """Prune the network given and train on under each mask, every seed, for a fifth of the recipe's steps."""
         recipe = asdict(replace(self.recipe, n_steps=max(1, self.recipe.n_steps // 5)))
-        how = {"score": score, "density": density, "recipe": recipe, "walks": walks}
-        return self.ask("retrained", [{"seed": seed, **how} for seed in self.seeds])
+        how = {"score": score, "recipe": recipe, "walks": walks}
+        settings = [{"density": density, "seed": seed, **how} for density in densities for seed in self.seeds]
+        rows, n = self.ask("retrained", settings), len(self.seeds)
+        return [rows[i : i + n] for i in range(0, len(rows), n)]
 
     def around(self, trial: str, **settings: Any) -> Plain:
         """Measure around the network given, on the sample."""

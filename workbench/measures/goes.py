@@ -31,7 +31,7 @@ def retraining(here: Asked) -> Found:
     """How many can go when what is left trains on? By magnitude and by the data-aware score that fits best."""
     arms, answers = dict[str, list[list[Plain]]](), list[Answer]()
     for name in dict.fromkeys(["magnitude", scores(here).details["best"]]):
-        arms[name] = [here.retrained(name, density) for density in DENSITIES]
+        arms[name] = here.retrained(name, DENSITIES)
         found = critical_density(DENSITIES, arms[name], here.subject.given, DROP)
         quantity = f"density at one point less, {name}, retrained"
         answers.append(Answer(quantity, *found, len(here.seeds), "of the weights"))
@@ -66,7 +66,7 @@ def saved(here: Asked) -> Found:
 def path(here: Asked) -> Found:
     """Is the pruned network still connected to the dense one, before and after retraining?"""
     density = passing_density(here)
-    runs = here.retrained("magnitude", density, walks=True)
+    (runs,) = here.retrained("magnitude", [density], walks=True)
     answers = walked(f"dense to density {density:g}", runs[0]["before"])
     for kind, height in (("error", "error_height"), ("loss", "height")):
         values = statistics.mean_interval([run["after"][height] for run in runs])

@@ -1,0 +1,160 @@
+"""Figures of an examination: numbers in, plotly out; what was refused leaves its panel empty."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from workbench.examine import Examination
+from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish
+from workbench.measures.asked import DENSITIES
+
+_LEFT, _RIGHT = {"row": 1, "col": 1}, {"row": 1, "col": 2}
+_LEGEND = {"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"}
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+
+
+def _panels(found: Examination, items: Sequence[str], note: str) -> tuple[go.Figure, str]:
+    """Return two empty panels, and the note with what was refused."""
+    refused = [item for item in items if item in found.refused or item not in found.answers]
+    figure = make_subplots(1, 2, horizontal_spacing=0.14)
+    figure.update_layout(legend=_LEGEND)
+    return figure, note + (f"<br>Not measured: {', '.join(refused)}; the table says why." if refused else "")
+
+
+def _line(figure: go.Figure, x: Any, y: Any, name: str, i: int, where: dict[str, int], said: str, **more: Any) -> None:
+    """Add a curve with markers that tells its numbers."""
+    look = {"color": COLOURS[i % len(COLOURS)], "dash": _DASHES[i % len(_DASHES)], "width": 2}
+    figure.add_scatter(
+        x=x, y=y, name=name, mode="lines+markers", line=look, hovertemplate=f"{name}, {said}<extra></extra>",
+        marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8}, **more, **where,
+    )  # fmt: skip
+
+
+def needs(found: Examination) -> go.Figure:
+    """Draw the score against the dimension of the subspace, and the file of each solution against it."""
+    note = "Markers are runs of fresh networks, the solid line is their mean with all parameters trained.<br>"
+    figure, note = _panels(found, ["dimension"], note + "Dashed: 90 % of it. Right: the file of each run, read back.")
+    metric, details = found.subject.objective.metric_name, found.details.get("dimension", {})
+    rows = pd.DataFrame(details.get("runs", []), columns=["d", "seed", "score", "bytes", "read"])
+    whole = float(np.mean([run["score"] for run in details["whole"]])) if details else np.nan
+    span = [1, found.subject.objective.D]
+    for name, level, dash in (("all trained", whole, "solid"), ("90 % of it", 0.9 * whole, "dash")):
+        said = f"{name}: %{{y:.3f}}<extra></extra>"
+        look = {"color": INK, "dash": dash, "width": 1.5}
+        figure.add_scatter(x=span, y=[level] * 2, name=name, mode="lines", line=look, hovertemplate=said, **_LEFT)
+    for i, (seed, each) in enumerate(rows.groupby("seed")):
+        marker = {"color": COLOURS[i % len(COLOURS)], "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 9}
+        said = f"seed {seed}, d = %{{x:,}}<br>"
+        for y, where, what in ((each.score, _LEFT, f"{metric} %{{y:.3f}}"), (each.bytes, _RIGHT, "%{y:,} bytes")):
+            figure.add_scatter(
+                x=each.d, y=y, mode="markers", name=f"seed {seed}", legendgroup=str(seed), marker=marker,
+                showlegend=where is _LEFT, hovertemplate=f"{said}{what}<extra></extra>", **where,
+            )  # fmt: skip
+    figure.update_xaxes(title="Dimension of the subspace, d (log scale)", type="log")
+    figure.update_yaxes(title=f"Test score ({metric})", **_LEFT)
+    figure.update_yaxes(title="File of the solution (bytes, log scale)", type="log", **_RIGHT)
+    return finish(figure, f"How many of {span[1]:,} parameters does it need?", note, height=520)
+
+
+def goes(found: Examination) -> go.Figure:
+    """Draw the score against density by every score, and what is left of each layer."""
+    note = "Left: the network given, pruned at once, and (retrained) trained on under the mask, mean of seeds.<br>"
+    figure, note = _panels(found, ["scores", "retraining", "saved"], note + "Right: what stays of each layer.")
+    rows, metric = found.details.get("scores", {}).get("rows", {}), found.subject.objective.metric_name
+    said = "density %{x:.3g}: %{y:.3f}"
+    for i, (name, each) in enumerate(rows.items()):
+        _line(figure, [row["density"] for row in each], [row["score"] for row in each], name, i, _LEFT, said)
+    for i, (name, arms) in enumerate(found.details.get("retraining", {}).items(), len(rows)):
+        means = [float(np.mean([run["score"] for run in arm])) for arm in arms]
+        _line(figure, list(DENSITIES), means, f"{name}, retrained", i, _LEFT, said)
+    level = found.subject.given["score"] - 0.01
+    bar = {"line": {"color": GREY, "dash": "dash", "width": 1.5}, "mode": "lines"}
+    said = "one point below the network given: %{y:.3f}<extra></extra>"
+    figure.add_scatter(x=[0.01, 1], y=[level] * 2, name="one point less", hovertemplate=said, **bar, **_LEFT)
+    layers = found.details.get("saved", {}).get("densities", {})
+    figure.add_bar(
+        x=[*layers.values()], y=[*layers], orientation="h", marker={"color": BLUE}, name="kept share", showlegend=False,
+        hovertemplate="%{y}: %{x:.3f} of its weights stay<extra></extra>", **_RIGHT,
+    )  # fmt: skip
+    figure.update_xaxes(title="Density: kept share of the weights (log scale)", type="log", **_LEFT)
+    figure.update_yaxes(title=f"Test score ({metric})", **_LEFT)
+    figure.update_xaxes(title="Kept share of the layer", range=[0, 1.02], **_RIGHT)
+    figure.update_yaxes(title="Layer", type="category", autorange="reversed", **_RIGHT)
+    return finish(figure, "How many of the weights can go?", note, height=560)
+
+
+def shape(found: Examination) -> go.Figure:
+    """Draw the eigenvalues' density and the barrier between two seeds."""
+    note = "Left: how the Hessian's eigenvalues are spread, smoothed.<br>Right: the error on the way between two seeds."
+    figure, note = _panels(found, ["spectrum", "barrier"], note)
+    spread, way = found.details.get("spectrum", {}), found.details.get("barrier", {})
+    density = np.maximum(np.array(spread.get("density", []), dtype=float), 1e-9)
+    said = "eigenvalue %{x:.3g}: density %{y:.3g}<extra></extra>"
+    figure.add_scatter(
+        x=spread.get("grid", []), y=density, mode="lines", line={"color": BLUE}, name="density", hovertemplate=said,
+        **_LEFT,
+    )  # fmt: skip
+    _line(figure, way.get("t", []), way.get("error", []), "error between", 1, _RIGHT, "t = %{x:.2f}: %{y:.3f}")
+    figure.update_xaxes(title="Eigenvalue (loss per squared unit of theta)", **_LEFT)
+    figure.update_yaxes(title="Density (log scale)", type="log", exponentformat="power", **_LEFT)
+    figure.update_xaxes(title="Way from one network to the other, t", **_RIGHT)
+    figure.update_yaxes(title="Error on the training sample", rangemode="tozero", **_RIGHT)
+    return finish(figure, "What shape is the loss?", note, height=500)
+
+
+def plane(found: Examination) -> go.Figure:
+    """Draw the plane, with the trajectory where there is one."""
+    seen, figure = found.details.get("plane", {}), go.Figure()
+    at = np.array(seen.get("at", []), dtype=float).reshape(-1, 2)
+    loss = np.array(seen.get("loss", [[np.nan]]), dtype=float).T
+    said = "a = %{x:.2f}, b = %{y:.2f}<br>log10 of the loss %{z:.2f}<extra></extra>"
+    figure.add_heatmap(
+        x=seen.get("a", [0]), y=seen.get("b", [0]), z=np.log10(np.maximum(loss, 1e-12)), colorscale="Cividis",
+        colorbar={"title": {"text": "log10 loss"}}, hovertemplate=said, name="loss",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=at[:, 0], y=at[:, 1], mode="lines+markers", name="trajectory", line={"color": VERMILION, "width": 2},
+        marker={"size": 9, "color": "white", "line": {"color": VERMILION, "width": 2}},
+        text=[f"point {i} of {len(at)}" for i in range(1, len(at) + 1)],
+        hovertemplate="%{text} of the trajectory<br>a = %{x:.2f}, b = %{y:.2f}<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(title="First direction, a")
+    figure.update_yaxes(title="Second direction, b")
+    held = f"{100 * sum(seen['explained']):.0f} % of its variance lie in it." if len(at) else "Random directions."
+    note = f"Training loss on a plane; the line is the trajectory. {held}" if seen else "Not measured: plane."
+    return finish(figure, "The loss on a plane through the network", note, height=520)
+
+
+def crossings(found: Examination) -> go.Figure:
+    """Draw the pruned network's dimension against density, and curvature inside subspaces against d."""
+    note = "Left: d for 90 % of the dense networks' score, with its 95 % interval. Right: curvature inside random<br>"
+    figure, note = _panels(
+        found, ["pruned_dimension", "inside"], note + "subspaces; the dotted line is d / D of the trace."
+    )
+    answers = [each for each in found.answers.get("pruned_dimension", []) if np.isfinite(each.value)]
+    high = [each.high - each.value if np.isfinite(each.high) else 0 for each in answers]
+    low = [each.value - each.low if np.isfinite(each.low) else 0 for each in answers]
+    figure.add_scatter(
+        x=[float(each.quantity.rpartition(" ")[2]) for each in answers], y=[each.value for each in answers],
+        error_y={"array": high, "arrayminus": low}, mode="lines+markers", name="dimension", line={"color": BLUE},
+        marker={"size": 9}, hovertemplate="density %{x:.3g}: d = %{y:.3g}<extra></extra>", **_LEFT,
+    )  # fmt: skip
+    inside, D = found.details.get("inside", {"inside": []}), found.subject.objective.D
+    d = [each["d"] for each in inside["inside"]]
+    _line(figure, d, [each["trace"] for each in inside["inside"]], "trace inside", 2, _RIGHT, "d = %{x}: %{y:.3g}")
+    tops = [each["values"][0] for each in inside["inside"]]
+    _line(figure, d, tops, "top eigenvalue inside", 1, _RIGHT, "d = %{x}: %{y:.3g}")
+    share = [each / D * inside["whole"]["trace"] for each in d]
+    figure.add_scatter(
+        x=d, y=share, mode="lines", name="d / D of the trace", line={"color": GREEN, "dash": "dot"},
+        hovertemplate="d / D of the whole trace, d = %{x}: %{y:.3g}<extra></extra>", **_RIGHT,
+    )  # fmt: skip
+    figure.update_xaxes(title="Density of the mask (log scale)", type="log", **_LEFT)
+    figure.update_yaxes(title="Dimensions needed (log scale)", type="log", **_LEFT)
+    figure.update_xaxes(title="Dimension of the subspace, d (log scale)", type="log", **_RIGHT)
+    figure.update_yaxes(title="Curvature (loss per unit squared, log scale)", type="log", **_RIGHT)
+    return finish(figure, "Pruned, and inside subspaces", note, height=520)

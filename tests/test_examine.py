@@ -1,0 +1,301 @@
+"""Any network on one page: planned, answered with intervals or refused, kept, and left as it was."""
+
+import importlib
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import workbench
+from workbench import measures
+from workbench.errors import InputError
+from workbench.examine import PARTS, Examination
+from workbench.measures.asked import CHAINS
+from workbench.recipes import Recipe
+
+RECIPE = Recipe(4, batch_size=30)
+CHEAP = ("scores", "curvature", "barrier")  # pruning, derivatives and training
+
+
+class Tied(nn.Module):
+    """Tokens in, one class a sequence out; embedding and head share their weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.token, self.norm, self.head = nn.Embedding(7, 8), nn.LayerNorm(8), nn.Linear(8, 7, bias=False)
+        self.head.weight = self.token.weight
+
+    def forward(self, x):
+        return self.head(self.norm(self.token(x).mean(1)))
+
+
+class Shared(nn.Module):
+    """One layer called twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.again, self.last = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        h = torch.tanh(self.first(x))
+        return self.last(torch.tanh(self.again(torch.tanh(self.again(h)))))
+
+
+class Both(nn.Module):
+    """Returns outputs and hidden units, as a tuple or by name."""
+
+    def __init__(self, named):
+        super().__init__()
+        self.named, self.hidden, self.last = named, nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        h = self.hidden(x).relu()
+        return {"hidden": h, "logits": self.last(h)} if self.named else (self.last(h), h)
+
+
+def perceptron(*between):
+    return nn.Sequential(nn.Linear(6, 8), *between, nn.ReLU(), nn.Linear(8, 3))
+
+
+NETWORKS = {
+    "plain": perceptron,
+    "BatchNorm": lambda: perceptron(nn.BatchNorm1d(8)),
+    "dropout": lambda: perceptron(nn.Dropout(0.5)),
+    "LayerNorm": lambda: perceptron(nn.LayerNorm(8)),
+    "tied embedding": Tied,
+    "shared module": Shared,
+    "half precision": lambda: perceptron().half(),
+    "bfloat16": lambda: perceptron().bfloat16(),
+    "tuple": lambda: Both(False),
+    "mapping": lambda: Both(True),
+    "convolution": lambda: nn.Sequential(nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 4, 2), nn.Flatten(), nn.Linear(8, 3)),
+}
+
+
+def task(network, n=120):
+    """Return examples that a network labels itself, so that it is right on all of them."""
+    g = torch.Generator().manual_seed(0)
+    tokens = any(isinstance(m, nn.Embedding) for m in network.modules())
+    x = torch.randint(7, (n, 5), generator=g) if tokens else torch.randn(n, 6, generator=g)
+    mode = network.training
+    with torch.no_grad():
+        out = network.eval().float()(x)
+    network.train(mode)
+    out = out["logits"] if isinstance(out, dict) else out[0] if isinstance(out, tuple) else out
+    return x, out.argmax(1)
+
+
+def made(name):
+    torch.manual_seed(0)
+    network = NETWORKS[name]()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.mul_(2)  # so that it gives out every class
+    dtype = next(network.parameters()).dtype
+    data = task(network)
+    return network.to(dtype), data
+
+
+def asked(network, data, tmp_path, **settings):
+    settings = {"recipe": RECIPE, "n_seeds": 2, "n_examples": 60, "out": tmp_path} | settings
+    return workbench.examine(network, data, data, **settings)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_answers_and_leaves_everything_as_it_was(name, tmp_path):
+    network, data = made(name)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    network.train()
+    next(network.parameters()).requires_grad_(True).grad = None
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    found = asked(network, data, tmp_path).run(CHEAP)
+    assert found.refused == {}
+    table = found.to_frame()
+    assert set(table["item"]) == set(CHEAP)
+    values = table[~table.note.str.startswith("refused")]
+    assert np.isfinite(values[["value", "low", "high"]]).all(axis=None)
+    assert (values.low <= values.value).all()
+    assert (values.value <= values.high).all()
+    assert found.subject.given["score"] == (
+        1.0 if "precision" not in name and "16" not in name else pytest.approx(1, abs=0.05)
+    )
+    after = network.state_dict()
+    assert all(torch.equal(after[key], value) and after[key].dtype == value.dtype for key, value in before.items())
+    assert network.training
+    assert next(network.parameters()).grad is None
+    assert torch.equal(states[0], torch.get_rng_state())
+    assert states[1:] == (np.random.get_state()[1].tolist(), random.getstate())  # noqa: NPY002
+
+
+def test_frozen_parameters_stay_out_and_as_given(tmp_path):
+    network, data = made("plain")
+    network[0].requires_grad_(False)
+    found = asked(network, data, tmp_path)
+    assert found.subject.objective.D == 27
+    fresh = found.subject.fresh(3).model
+    assert torch.equal(fresh[0].weight, network[0].weight)
+    assert not torch.equal(fresh[2].weight, network[2].weight)
+
+
+def test_every_part_of_a_small_network(tmp_path, monkeypatch):
+    monkeypatch.setitem(CHAINS, "n_steps", 8)
+    network, (x, y) = made("plain")
+    found = asked(network, (x, y), tmp_path, recipe=Recipe(60, lr=0.02, batch_size=30)).run()
+    table = found.to_frame()
+    assert set(table.part) == set(PARTS)
+    assert set(table["item"]) == {item for items in PARTS.values() for item in items}
+    whole = table.set_index("quantity").value
+    assert 1 <= whole["d for 90 % of fresh networks' score"] <= 83
+    assert whole["smallest file that keeps 90 %"] < 2000
+    share = table[table.quantity.str.startswith("trace inside")]
+    assert (abs(share.value - 1) < 1).all()
+    assert found.details["plane"]["loss"][10][10] == pytest.approx(
+        found.subject.sample.loss(found.subject.point), rel=1e-5
+    )
+
+
+def test_squared_error_by_the_targets_type_and_a_loader(tmp_path):
+    torch.manual_seed(0)
+    network, x = nn.Linear(4, 1), torch.randn(80, 4)
+    loader = DataLoader(TensorDataset(x, network(x).detach()), batch_size=16, shuffle=True)
+    found = asked(network, loader, tmp_path).run(["curvature"])
+    assert found.subject.objective.metric_name == "r2"
+    assert found.subject.given["score"] == pytest.approx(1)
+    top = torch.linalg.eigvalsh(2 * torch.cat([x, torch.ones(80, 1)], 1).T.cov(correction=0))  # not the same mean
+    assert found.answers["curvature"][0].value > 0.5 * float(top[-1])
+
+
+def test_a_trajectory_and_another_network(tmp_path):
+    network, data = made("plain")
+    g = torch.Generator().manual_seed(1)
+    steps = [{k: v + s * torch.randn(v.shape, generator=g) for k, v in network.state_dict().items()} for s in (2, 1)]
+    found = asked(network, data, tmp_path, trajectory=steps, other=NETWORKS["plain"]()).run(["plane", "barrier"])
+    share, _ = found.answers["plane"]
+    assert share.value == pytest.approx(1, abs=1e-5)  # three points lie in one plane
+    assert found.details["plane"]["at"][-1] == pytest.approx([0, 0], abs=1e-5)
+    assert len(list(tmp_path.glob("*.json"))) == 3  # paces, plane, walk: nothing was trained
+
+
+def test_three_examples(tmp_path):
+    network, data = made("plain")
+    found = asked(network, tuple(each[:3] for each in data), tmp_path)
+    why = found.plan().set_index("item").refused
+    assert why["dimension"] == "3 test examples cannot tell a loss of 3 points; give 30 or more"
+    assert why["scores"] == "3 test examples cannot tell a loss of 1 points; give 100 or more"
+    assert why["curvature"] == ""
+    found.run(["needs", "curvature"])
+    assert found.to_frame().note.iloc[0] == f"refused: {why['dimension']}"
+    assert found.answers["curvature"][0].n == 3
+
+
+def test_a_classifier_at_chance(tmp_path, monkeypatch):
+    network, (x, _) = made("plain")
+    y = torch.arange(120) % 3
+    found = asked(network, (x, y[torch.randperm(120, generator=torch.Generator().manual_seed(5))]), tmp_path)
+    assert "is not above chance, 0.333; train it first" in found.plan().set_index("item").refused["scores"]
+    monkeypatch.setitem(CHAINS, "n_steps", 8)
+    found.run(["dimension", "coefficient"])
+    assert found.refused["dimension"].startswith("recipe must lead above chance, 0.333, got 0.")
+    assert found.answers == {} or np.isnan(found.answers["coefficient"][0].value)
+
+
+def test_a_loss_that_is_nan(tmp_path):
+    network, data = made("plain")
+    with torch.no_grad():
+        network[0].weight[0, 0] = torch.nan
+    with pytest.raises(InputError, match="model must have a finite loss on every example, got nan; look for nan"):
+        asked(network, data, tmp_path)
+
+
+def test_data_that_do_not_fit(tmp_path):
+    network, (x, y) = made("plain")
+    with pytest.raises(InputError, match=r"model, train and test must fit together: .* got RuntimeError: "):
+        asked(network, (x[:, :4], y), tmp_path)
+    with pytest.raises(InputError, match="parts must be one of needs, goes, shape, crossings, got 'size'"):
+        asked(network, (x, y), tmp_path, parts=["size"])
+
+
+def test_what_takes_too_long_is_refused_with_a_remedy(tmp_path):
+    network, data = made("plain")
+    plan = asked(network, data, tmp_path, budget=1e-9).plan()
+    assert plan.refused.str.fullmatch(r"takes about .* s, more than the budget of 0; raise it, or use a GPU").all()
+    plan = asked(network, data, tmp_path, recipe=Recipe(10**6), budget=20.0).plan().set_index("item")
+    assert "n_steps of the recipe of" in plan.refused["dimension"]
+
+
+def test_a_stop_loses_nothing(tmp_path):
+    network, data = made("plain")
+    seen = []
+
+    def stop(fraction, item):
+        seen.append((fraction, item))
+        if item == "barrier":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asked(network, data, tmp_path).run(CHEAP, stop)
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
+    found = asked(network, data, tmp_path).run(CHEAP)
+    assert set(found.answers) == set(CHEAP)
+    assert kept.items() < {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}.items()
+    assert [fraction for fraction, _ in seen] == sorted(fraction for fraction, _ in seen)
+
+
+def _forever(folder):
+    network, data = made("plain")
+    asked(network, data, folder, recipe=Recipe(200), n_seeds=50).run(["dimension"])
+
+
+def test_a_kill_loses_nothing_but_the_trial_at_work(tmp_path):
+    process = multiprocessing.get_context("fork").Process(target=_forever, args=(tmp_path,))
+    process.start()
+    while len(list(tmp_path.glob("*.json"))) < 4:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("[!.]*.json")}
+    network, data = made("plain")
+    found = asked(network, data, tmp_path, recipe=Recipe(200), n_seeds=2).run(["dimension"])
+    assert found.refused == {}
+    again = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("[!.]*.json")}
+    assert kept.items() <= again.items()
+
+
+def test_what_is_asked_of_more_examples_keeps_what_was_trained(tmp_path):
+    network, data = made("plain")
+    first, second = (asked(network, data, tmp_path, n_examples=n) for n in (60, 90))
+    assert first.subject.name == second.subject.name
+    assert first._name != second._name
+    changed = [p.data.mul_(1.5) for p in network.parameters()]
+    assert changed
+    assert asked(network, data, tmp_path).subject.name != first.subject.name
+
+
+def test_the_module_is_called_like_its_function():
+    module = importlib.import_module("workbench.examine")
+    assert workbench.examine in (module, Examination)
+    with pytest.raises(InputError, match="parts must be one of"):
+        workbench.examine(nn.Linear(1, 1), (torch.ones(1, 1), torch.ones(1, 1)), parts=["x"])
+    with pytest.raises(InputError, match="parts must be one of"):
+        module(nn.Linear(1, 1), (torch.ones(1, 1), torch.ones(1, 1)), parts=["x"])
+
+
+def test_where_a_score_falls():
+    dense = {"score": 0.9, "right": None, "n": 0}
+    arms = [[{"score": s, "right": None, "n": 0} for s in (a, a + 0.002)] for a in (0.898, 0.889, 0.7)]
+    value, low, high = measures.critical_density([0.5, 0.25, 0.1], arms, dense)
+    assert value == pytest.approx(0.25)
+    assert low < 0.25 < high
+    assert measures.critical_density([0.5], arms[:1], dense)[0] == 0  # even the lowest passes
+    right = np.arange(100) < 90
+    packed = np.packbits(right).tobytes().hex()
+    rows = [{"score": 0.9, "right": packed, "n": 100}]
+    assert measures.critical_density([0.5], [rows], rows[0]) == (0, 0, 0)  # paired: nothing differs
+    assert measures.right(rows[0]).sum() == 90
