@@ -46,6 +46,17 @@ def test_a_page_loaded_again_is_told_what_was_drawn_last():
     assert [trace["uid"] for trace in told] == [trace.uid for trace in live.data]
 
 
+def test_a_redraw_is_one_message_of_what_changed(monkeypatch):
+    live, sent = LiveFigure(drawn(1, 1)), []
+    monkeypatch.setattr(live.comm, "send", lambda data, **_: sent.append(data["state"]))
+    live.follow(drawn(1, 2))
+    message, over = sent
+    assert over == {"_py2js_update": None}
+    assert list(message) == ["_py2js_update"]
+    told = message["_py2js_update"]
+    assert (told["style_traces"], told["style_data"], told["layout_data"]) == ([1], {"y": [[0, 2]]}, {})
+
+
 def test_plotly_is_sent_when_asked_for_and_stands_in_no_state(monkeypatch):
     live, sent = LiveFigure(drawn(1)), []
     assert all(len(str(value)) < 100_000 for value in live.get_state().values())

@@ -93,7 +93,7 @@ def visit(objective: Supervised, view: View, a: float, b: float) -> Spot:
     low, high = np.linalg.eigvalsh(within.matrix).tolist()
     chances = objective.logits(theta, "test")[:N_SHOWN].softmax(1)
     guesses = tuple((int(each.argmax()), float(each.max())) for each in chances)
-    return Spot(objective.loss(theta), 1 - measured.metric, (low, high), guesses)
+    return Spot(measured.loss, 1 - measured.metric, (low, high), guesses)
 
 
 def shown_digits(objective: Supervised) -> tuple[np.ndarray, list[int]]:

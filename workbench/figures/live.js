@@ -23,7 +23,10 @@ function load(model) {
 export default () => {
   let started;
   async function start(context) {
-    const { default: made } = await load(context.model);
+    const { default: made, FigureView } = await load(context.model);
+    // After each drawing plotly would work out all its defaults and send them; the kernel has no use for them, and each
+    // message has JupyterLab show that it is busy.
+    FigureView.prototype._sendTraceDeltas = FigureView.prototype._sendLayoutDelta = () => {};
     const widget = typeof made === "function" ? await made() : made;
     await widget.initialize?.(context);
     return widget;

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.basedatatypes import BasePlotlyType, Undefined
+from plotly.basedatatypes import Undefined
 
 from workbench.errors import require
 
@@ -42,7 +42,8 @@ class LiveFigure(go.FigureWidget):
     def __init__(self, figure: go.Figure) -> None:
         self.lock = threading.RLock()
         super().__init__(figure)
-        self._drawn, self._config = figure, {"responsive": True, "displaylogo": False}
+        self.keys = [key for key in self.keys if not key.startswith("_last_")]  # for a page's answers: it gives none
+        self._drawn, self._config = _properties(figure), {"responsive": True, "displaylogo": False}
         prompt(self).observe(self._fit, names="_view_count")
         # Asked for once a page: in every figure's state, 5 MB each, a page that is loaded again would wait too long.
         self.on_msg(lambda *_: self.send({"plotly": str(go.FigureWidget._esm)}))
@@ -51,7 +52,7 @@ class LiveFigure(go.FigureWidget):
         """Look like a figure of the same traces; only what differs from the one before is sent.
 
         Args:
-            figure: What to show; it is compared with the next, so not to be changed afterwards.
+            figure: What to show.
 
         Raises:
             InputError: If the number of traces is another.
@@ -59,12 +60,12 @@ class LiveFigure(go.FigureWidget):
         with self.lock:
             n = len(self.data)
             require(len(figure.data) == n, "draw", f"must always return {n} traces, as at first", len(figure.data))
-            traces = [_changes(old, new) for old, new in zip(self._drawn.data, figure.data, strict=True)]
-            layout = _changes(self._drawn.layout, figure.layout)
+            now = _properties(figure)
+            *traces, layout = map(_changes, self._drawn, now)
             moved = [i for i, changes in enumerate(traces) if changes]
             paths = {path for changes in traces for path in changes}
             self.plotly_update({path: [traces[i].get(path, Undefined) for i in moved] for path in paths}, layout, moved)
-            self._drawn = figure
+            self._drawn = now
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take what the page says; a change that another thread makes meanwhile would be lost."""
@@ -84,8 +85,6 @@ class LiveFigure(go.FigureWidget):
     def _handler_js2py_traceDeltas(self, change: object) -> None:
         """Pass over what a page takes for its own default: plotly would drop that here, and stumbles over arrays."""
 
-    _handler_js2py_layoutDelta = _handler_js2py_traceDeltas
-
     def _fit(self, _: object) -> None:
         """Draw again on a page that has just shown the figure: before it stood there its width was unknown."""
         with self.lock:
@@ -93,9 +92,13 @@ class LiveFigure(go.FigureWidget):
             self.layout.autosize = True
 
 
-def _changes(old: BasePlotlyType, new: BasePlotlyType) -> dict[str, Any]:
-    """Return where two parts of a figure differ, as ``marker.color``, and the new value; None where there is none."""
-    was, now = (dict(_leaves(part.to_plotly_json())) for part in (old, new))
+def _properties(figure: go.Figure) -> list[dict[str, Any]]:
+    """Return what is set of each trace and of the layout, by paths such as ``marker.color``."""
+    return [dict(_leaves(part.to_plotly_json())) for part in (*figure.data, figure.layout)]
+
+
+def _changes(was: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Return the new value of each property that differs; None where there is none."""
     return {path: now.get(path) for path in sorted({*was, *now}) if not _equal(was.get(path), now.get(path))}
 
 

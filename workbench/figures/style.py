@@ -15,7 +15,8 @@ GREY, FAINT = "#555555", "#E3E3E3"
 
 
 _LINES = {"showline": True, "linecolor": GREY, "ticks": "outside", "gridcolor": FAINT, "zeroline": False}
-_AXIS = _LINES | {"automargin": True, "title": {"standoff": 15}}
+# With the margins automatic no label leaves the figure: to look for one would cost each redraw some milliseconds.
+_AXIS = _LINES | {"automargin": True, "ticklabeloverflow": "allow", "title": {"standoff": 15}}
 # A template of what is needed alone: plotly's own has every kind of trace, and each figure pays for it in milliseconds.
 LOOK = go.layout.Template(
     layout={
