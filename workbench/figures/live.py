@@ -42,7 +42,7 @@ class LiveFigure(go.FigureWidget):
     def __init__(self, figure: go.Figure) -> None:
         self.lock = threading.RLock()
         super().__init__(figure)
-        self.keys = [key for key in self.keys if not key.startswith("_last_")]  # for a page's answers: it gives none
+        self.keys = [key for key in self.traits(sync=True) if not key.startswith("_last_")]  # they number answers
         self._drawn, self._config = _properties(figure), {"responsive": True, "displaylogo": False}
         prompt(self).observe(self._fit, names="_view_count")
         # Asked for once a page: in every figure's state, 5 MB each, a page that is loaded again would wait too long.
