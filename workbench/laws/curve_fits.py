@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.laws.families import Array, Family
 
@@ -26,7 +27,7 @@ class Curves:
     x_unit: Array  # (m, 1)
     y_unit: Array  # (m, 1)
 
-    def part(self, rows: slice) -> "Curves":
+    def part(self, rows: slice | NDArray[np.intp]) -> "Curves":
         """Return some of the curves."""
         return Curves(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
@@ -60,8 +61,9 @@ class Fits:
 
 def place(x: Array, y: Array, low: float) -> Curves:
     """Put curves into their own units, y of shape ``(m, n)``."""
+    x, wanted = np.broadcast_to(x, y.shape), ~np.isnan(y).all(0)
+    x, y = x[:, wanted], y[:, wanted]
     seen = ~np.isnan(y)
-    x = np.broadcast_to(x, y.shape)
     x_unit = np.where(seen, x, 0).max(1, keepdims=True)
     y_unit = np.where(seen, np.abs(y), 0).max(1, keepdims=True)
     y_unit = np.where(y_unit > 0, y_unit, 1.0)
@@ -72,7 +74,7 @@ def place(x: Array, y: Array, low: float) -> Curves:
 def _linear(curves: Curves, shape: Array, offset: bool) -> tuple[Array, Array]:
     """Return the best A >= 0 and c >= low for shapes ``(m, g, n)``, stacked last, and the sum of squared residuals."""
     both = np.stack([curves.seen, curves.y], -1)
-    (s, t), ss = np.moveaxis(shape @ both, -1, 0), np.einsum("mgn,mgn,mn->mg", shape, shape, curves.seen, optimize=True)
+    (s, t), ss = np.moveaxis(shape @ both, -1, 0), (shape**2 @ curves.seen[..., None])[..., 0]
     n, total, square = (each.sum(1, keepdims=True) for each in (curves.seen, curves.y, curves.y**2))
     if not offset:
         a, c = np.maximum(t, 0) / np.maximum(ss, _TINY), np.zeros(s.shape)
@@ -125,18 +127,19 @@ def _polish(curves: Curves, family: Family, q: Array) -> tuple[Array, Array, Arr
     linear, r, square = _residual(family, curves, q)
     damping, idle = np.full(len(q), 1e-3), np.zeros(len(q), int)
     for _ in range(_STEPS):
-        normal, gradient = _normal(family, curves, q, linear, r)
-        step = np.linalg.solve(normal * (1 + damping[:, None, None] * np.eye(normal.shape[1])), gradient[..., None])
-        moved = np.clip(q + step[:, : q.shape[1], 0], lower, upper)
-        trial = _residual(family, curves, moved)
-        better, gain = trial[2] < square, square - trial[2]
-        idle = np.where(gain > 1e-13 * square + _TINY * 1e-8, 0, idle + 1)
-        damping = np.where(better, damping / 8, damping * 6).clip(1e-12, 1e12)
-        q = np.where(better[:, None], moved, q)
-        linear, r = np.where(better[:, None], trial[0], linear), np.where(better[:, None], trial[1], r)
-        square = np.minimum(trial[2], square)
-        if (idle >= 8).all():
+        rows = np.flatnonzero(idle < 8)  # the others have arrived
+        if not len(rows):
             break
+        part = curves.part(rows)
+        normal, gradient = _normal(family, part, q[rows], linear[rows], r[rows])
+        step = np.linalg.solve(normal * (1 + damping[rows, None, None] * np.eye(normal.shape[1])), gradient[..., None])
+        moved = np.clip(q[rows] + step[:, : q.shape[1], 0], lower, upper)
+        trial = _residual(family, part, moved)
+        gain, better = square[rows] - trial[2], trial[2] < square[rows]
+        idle[rows] = np.where(gain > 1e-10 * square[rows] + _TINY * 1e-8, 0, idle[rows] + 1)
+        damping[rows] = np.where(better, damping[rows] / 8, damping[rows] * 10).clip(1e-6, 1e12)
+        up = rows[better]
+        q[up], linear[up], r[up], square[up] = (each[better] for each in (moved, *trial))
     normal, _ = _normal(family, curves, q, linear, r)
     return q, linear, square, np.linalg.inv(normal).astype(float)
 
@@ -148,11 +151,11 @@ def _normal(family: Family, curves: Curves, q: Array, linear: Array, r: Array) -
     k, lower, upper = q.shape[1], *np.array(family.bounds).T
     free = [linear[:, :1] > 0, linear[:, 1:] > curves.low]
     jacobian *= np.concatenate([np.ones(q.shape, bool), *free[: 1 + family.offset]], 1)[:, None]
-    gradient = np.einsum("mnp,mn->mp", jacobian, r)
+    gradient = (r[:, None] @ jacobian)[:, 0]
     pushed = ((q <= lower) & (gradient[:, :k] < 0)) | ((q >= upper) & (gradient[:, :k] > 0))
     jacobian[..., :k] *= ~pushed[:, None]
     gradient[:, :k] *= ~pushed
-    normal = np.einsum("mnp,mnq->mpq", jacobian, jacobian)
+    normal = np.swapaxes(jacobian, 1, 2) @ jacobian
     diagonal = np.einsum("mpp->mp", normal)
     diagonal += 1e-12 * diagonal.max(1, keepdims=True) + (diagonal <= 0)
     return normal, gradient

@@ -101,11 +101,9 @@ def fit_curve(x: ArrayLike, y: ArrayLike, family: str, *, low: float = 0.0, hold
     fits = fit(curves, FAMILIES[family])
     named = dict(zip(FAMILIES[family].parameters, np.exp(fits.q[0]).tolist(), strict=True))
     x_unit, y_unit = float(curves.x_unit[0, 0]), float(curves.y_unit[0, 0])
-    if "tau" in named:
-        named["tau"] *= x_unit
+    named |= {"tau": named["tau"] * x_unit} if "tau" in named else {}
     named["A"] = float(fits.linear[0, 0]) * y_unit * x_unit ** named.get("alpha", 0.0)
-    if FAMILIES[family].offset:
-        named["c"] = float(fits.linear[0, 1]) * y_unit
+    named |= {"c": float(fits.linear[0, 1]) * y_unit} if FAMILIES[family].offset else {}
     found = CurveFit(FAMILIES[family], np.empty(0), named, float(fits.aicc[0]), len(kept))
     return replace(found, held_out=found.predict(x[out]) - y[out])
 
@@ -216,8 +214,7 @@ def check_curves(x: Array, y: Array, low: float) -> None:
 def _quantile(mean: Array, error: Array, df: Array, weights: Array, p: float) -> Array:
     """Return a quantile of mixtures of Student's distributions, ``(m, k)``, by bisection; families come first."""
     each = mean + error * stdtrit(df, p)
-    used = weights > 0
-    low, high = np.where(used, each, np.inf).min(0), np.where(used, each, -np.inf).max(0)
+    low, high = each.min(0), each.max(0)
     for _ in range(60):
         middle = (low + high) / 2
         below = (weights * stdtr(df, (middle - mean) / error)).sum(0) < p

@@ -41,8 +41,8 @@ class Trace:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per level."""
-        columns = {name: getattr(self, name) for name in ("levels", "x", "estimate", "gap", "asymptote")}
-        return pd.DataFrame(columns).set_index("levels")
+        names = ("levels", "x", "estimate", "gap", "asymptote")
+        return pd.DataFrame({name: getattr(self, name) for name in names}).set_index("levels")
 
 
 def functional_stopping(
