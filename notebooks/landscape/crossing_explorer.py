@@ -10,8 +10,8 @@ import ipywidgets
 import pandas as pd
 import plotly.graph_objects as go
 from annotated_types import Ge, Le
+from crossing_dimensions import KINDS, recipe, ticket
 from crossing_figures import run_figure, section_figure
-from crossing_trials import KINDS, recipe_of, ticket
 
 from workbench import widgets
 from workbench.figures.live import LiveFigure
@@ -38,7 +38,7 @@ def explore(rows: pd.DataFrame, network: dict[str, Any], *, live: bool | None = 
 
     Args:
         rows: Of ``crossing_tables.dimensions``.
-        network: Arguments of ``crossing_trials.ticket`` that are the same for all: data, width, steps.
+        network: Arguments of ``ticket`` that are the same for all: data, width, steps, learning rate.
         live: Whether to return widgets; None asks `widgets.is_live`.
 
     Returns:
@@ -81,7 +81,8 @@ def live_run(network: dict[str, Any], seed: int = 0) -> Callable[..., OwnRun]:
         report(0.0, own)
         every = max(1, n_steps // N_EVALUATIONS)
         within = inside(start, d, seed, kept)
-        found = train(objective, within, replace(recipe_of(n_steps, d, n), eval_every_steps=every), seed, watch=stream)
+        own_recipe = replace(recipe(n_steps, network["lr"], d, n), eval_every_steps=every)
+        found = train(objective, within, own_recipe, seed, watch=stream)
         right = objective.evaluate(found.point(within), "test").metric
         return replace(stream.run, said=f"{own.said}<br>Test accuracy {right:.3f}.")
 

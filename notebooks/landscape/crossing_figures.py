@@ -7,7 +7,8 @@ import crossing_tables as tables
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from crossing_trials import CUTS, KINDS
+from crossing_dimensions import KINDS
+from crossing_trials import CUTS
 from plotly.subplots import make_subplots
 
 from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish, log_axis

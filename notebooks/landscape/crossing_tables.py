@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from crossing_curvature import coefficient_trial, curvature_trial
-from crossing_trials import CUTS, KINDS, barrier_trial, dimension_trial, further_trial, unpack
+from crossing_dimensions import KINDS, dimension_trial
+from crossing_trials import CUTS, barrier_trial, further_trial, unpack
 from crossings import FRACTION
 
 import workbench

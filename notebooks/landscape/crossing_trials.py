@@ -1,4 +1,4 @@
-"""Networks, masks and the trials of pruning: dimensions against density, barriers, and how far solutions prune."""
+"""Networks, masks and two trials of pruning: barriers to what is pruned, and how far solutions prune."""
 
 import functools
 import math
@@ -13,14 +13,11 @@ import workbench
 from workbench import probes, pruning
 from workbench.coordinates import Masked, Subspace, projection
 from workbench.datasets import Dataset
-from workbench.errors import require_choice
 from workbench.layout import Point
-from workbench.measures import inside
 from workbench.objective import Supervised
 from workbench.recipes import Recipe, matched_learning_rate
 from workbench.training import train, train_group
 
-KINDS = ("magnitude", "shuffled", "another start")  # masks of a trained network, and two controls
 LR, BATCH_SIZE = 2e-3, 64
 OTHER = 1000  # added to the seed: of another start, of an independent network
 CUTS = np.geomspace(1, 1 / 64, 25).round(6).tolist()  # densities at which solutions are pruned without training
@@ -55,75 +52,6 @@ def magnitude_mask(objective: Supervised, theta: Tensor, density: float, seed: i
     """Keep the largest weights of the whole network, and all biases."""
     free = pruning.prunable(objective.layout)
     return pruning.select(theta.abs(), density, prunable=free, layout=objective.layout, seed=seed)
-
-
-def ticket(
-    kind: str, dataset: str, n_train: int | None, width: int, n_steps: int, density: float, seed: int
-) -> tuple[Supervised, Tensor, Tensor]:
-    """Return a network's loss, a start and a mask.
-
-    Args:
-        kind: ``"magnitude"``: the largest weights of the trained network, at the start that it was trained from;
-            ``"shuffled"``: as many in each layer, at random; ``"another start"``: the same mask, other weights.
-        dataset: Name of the data.
-        n_train: Training images; None for all.
-        width: Hidden units.
-        n_steps: Of the training that the mask is taken from.
-        density: Kept share of the weights.
-        seed: Replicate.
-
-    Returns:
-        Objective, start and mask, both of shape ``(D,)``.
-    """
-    require_choice("kind", kind, KINDS)
-    objective = objective_of(dataset, n_train, width, seed)
-    mask = magnitude_mask(objective, dense(dataset, n_train, width, n_steps, seed), density, seed)
-    if kind == "shuffled":
-        mask = pruning.shuffled(mask, objective.layout, seed)
-    start = objective.theta_0
-    if kind == "another start":
-        start = objective_of(dataset, n_train, width, seed + OTHER).theta_0
-    return objective, start, mask
-
-
-def dimension_trial(
-    kind: str,
-    dataset: str,
-    n_train: int | None,
-    width: int,
-    n_steps: int,
-    density: float,
-    dims: Sequence[int],
-    seed: int,
-) -> dict[str, Any]:
-    """Train a pruned network whole and inside random subspaces of what it keeps; the trial.
-
-    Args:
-        kind: Of ``KINDS``.
-        dataset: Name of the data.
-        n_train: Training images; None for all.
-        width: Hidden units.
-        n_steps: Of every training.
-        density: Kept share of the weights.
-        dims: Dimensions of the subspaces; those above the number of kept entries are left out.
-        seed: Replicate: start, mask, minibatches, subspaces.
-
-    Returns:
-        ``kept`` entries, accuracy at the start, and of the whole training (d = 0) and each subspace which test images
-        were right, packed.
-    """
-    objective, start, mask = ticket(kind, dataset, n_train, width, n_steps, density, seed)
-    kept = int(mask.sum())
-    fits = [d for d in dims if d <= kept]
-    maps = [Masked(start, mask), *(inside(start, d, seed, mask) for d in fits)]
-    recipes = [recipe_of(n_steps), *(recipe_of(n_steps, d, kept) for d in fits)]
-    found = train_group(objective, maps, recipes, seed)
-    right = [objective.evaluate(one.point(its), "test").correct for one, its in zip(found, maps, strict=True)]
-    alive = [one.outcome == "finished" for one in found]
-    return {
-        "kind": kind, "density": density, "seed": seed, "kept": kept, "dims": [0, *fits], "alive": alive,
-        "start": objective.evaluate(maps[0](start), "test").metric, "right": [pack(each) for each in right],
-    }  # fmt: skip
 
 
 def barrier_trial(
