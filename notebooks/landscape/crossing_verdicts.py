@@ -90,7 +90,7 @@ def judge_everywhere(
         unmet = unmet or "no tested d that the rule reads"
         return say(study, name, (np.nan, np.nan, np.nan, 0), unit, detail, unmet)
     verdicts = [judge_interval(row.mean_, (row.low, row.high), **ends) for row in _named(table)]
-    worst = table.loc[(table["mean"] - 1).abs().idxmax()]
+    worst = table.loc[(table["mean"] if "low" not in ends else (table["mean"] - 1).abs()).idxmax()]
     n = int(table.n.min())
     short = f"the rule asks for at least {rules.SEEDS}" if n < rules.SEEDS else ""
     verdict = next((each for each in ("fails", "inconclusive") if each in verdicts), "holds")

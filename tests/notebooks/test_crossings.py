@@ -2,6 +2,7 @@
 
 import crossing_checks as checks
 import crossing_curvature as curvature
+import crossing_dimensions as pruned
 import crossing_explorer as explorer
 import crossing_figures as figures
 import crossing_maps as maps
@@ -21,6 +22,7 @@ from workbench.objective import Supervised
 from workbench.study import Study
 
 SMALL = {"dataset": "digits", "n_train": 150, "width": 6, "n_steps": 20}
+TICKET = SMALL | {"lr": 2e-3}
 
 
 def quadratic(D=8, n=40):
@@ -95,10 +97,10 @@ def test_a_coefficient_trial_says_why_it_is_refused():
 
 
 def test_tickets_and_their_controls():
-    asked = SMALL | {"density": 0.25, "seed": 0}
-    objective, start, mask = trials.ticket("magnitude", **asked)
-    _, same, shuffled = trials.ticket("shuffled", **asked)
-    _, other, again = trials.ticket("another start", **asked)
+    asked = TICKET | {"density": 0.25, "seed": 0}
+    objective, start, mask = pruned.ticket("magnitude", **asked)
+    _, same, shuffled = pruned.ticket("shuffled", **asked)
+    _, other, again = pruned.ticket("another start", **asked)
     assert torch.equal(start, objective.theta_0)
     assert torch.equal(same, start)
     assert torch.equal(again, mask)
@@ -111,7 +113,7 @@ def test_tickets_and_their_controls():
 
 
 def test_a_dimension_trial_trains_what_fits():
-    found = trials.dimension_trial("magnitude", **SMALL, density=0.1, dims=[5, 20, 500], seed=0)
+    found = pruned.dimension_trial("magnitude", **TICKET, density=0.1, dims=[5, 20, 500], seed=0)
     assert (found["kept"], found["dims"], found["alive"]) == (44 + 16, [0, 5, 20], [True] * 3)
     assert [len(trials.unpack(each)) for each in found["right"]] == [360] * 3
     right = np.array([True, False, True] * 5)
@@ -150,7 +152,7 @@ def planted(factors=(0.7, 1.0, 1.0), base=60.0, n_seeds=5, n_images=400, densiti
     rows, order = [], np.random.default_rng(0).permutation((np.arange(n_images) + 0.5) / n_images)
     for seed in range(n_seeds):
         for k, density in enumerate(densities):
-            for kind, factor in zip(trials.KINDS if density < 1 else trials.KINDS[:1], factors, strict=False):
+            for kind, factor in zip(pruned.KINDS if density < 1 else pruned.KINDS[:1], factors, strict=False):
                 crossing = base * np.exp(0.05 * (seed - 2)) * factor**k
                 for d in (0, 6, 10, 17, 29, 49, 83, 140):
                     accuracy = 1 - drop * k if d == 0 else 1 - 0.1 * crossing / d if d > crossing / 8 else 0.2
@@ -335,10 +337,10 @@ def test_figures_show_what_was_measured():
 
 
 def test_the_explorer_opens_on_an_eighth():
-    drawn = explorer.explore(planted(), SMALL, live=False)
+    drawn = explorer.explore(planted(), TICKET, live=False)
     assert "density 0.125" in drawn.layout.title.subtitle.text
     assert [step.label for step in drawn.layout.sliders[0].steps] == ["0.125", "0.25", "0.5", "1.0"]
-    box = explorer.explore(planted(), SMALL, live=True)
+    box = explorer.explore(planted(), TICKET, live=True)
     density, d, figure, own = box.children
     density.value, d.value = 0.5, 49
     assert "density 0.5. Right: d = 49" in figure.layout.title.subtitle.text
@@ -347,7 +349,7 @@ def test_the_explorer_opens_on_an_eighth():
 
 def test_the_readers_training_streams():
     seen = []
-    work = explorer.live_run(SMALL)
+    work = explorer.live_run(TICKET)
     found = work(lambda part, run: seen.append((part, run)), mask="shuffled", percent=10, subspace_dim=500)
     assert found.steps == tuple(range(1, 21))
     assert seen[-1][0] == 1
