@@ -47,6 +47,10 @@ def trial(examined: str, item: str, **given: Any) -> Any:
     return calls.get(item, lambda: getattr(measures, item)(sample, at.point, **given))()
 
 
+def _silent(fraction: float, item: str) -> None:
+    """Tell nobody how far the work is."""
+
+
 @dataclass(eq=False)
 class Examination:
     """A network, what is asked of it, and what has been found: ``plan`` states the work, ``run`` does it.
@@ -100,7 +104,7 @@ class Examination:
             require_choice("parts", part, tuple(PARTS))
         require(is_count(self.n_seeds, 2), "n_seeds", "must be a whole number, at least 2", self.n_seeds)
         self.answers, self.details, self.refused = dict[str, list[Answer]](), dict[str, Any](), dict[str, str]()
-        self._told: tuple[Any, ...] = (lambda fraction, item: None, "", 0.0, 0.0)
+        self._told: tuple[Any, ...] = (_silent, "", 0.0, 0.0)
         self.fraction = 0.0
         data = self.train, self.test, self.loss, self.n_examples
         with alone(self.seed):
@@ -144,7 +148,7 @@ class Examination:
         todo = wanted[wanted.refused == ""]
         shares, done = todo.seconds / todo.seconds.sum(), 0.0
         for part, item, share in zip(todo.part, todo["item"], shares, strict=True):
-            self._told = (progress or self._told[0], item, done, share)
+            self._told = (progress or _silent, item, done, share)
             self.tick(0.0)
             try:
                 self.answers[item], self.details[item] = PARTS[part][item](self._asked)

@@ -13,7 +13,7 @@ DENSITIES = (0.9, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.02, 0.01)
 CROSSED = (0.5, 0.2, 0.05)  # at which the pruned network's dimension is measured
 SCORES = ("magnitude", "random", "snip", "fisher", "wanda")  # from the third on data-aware
 INSIDE = (10, 30, 100, 300)  # dimensions of the random subspaces that are looked into
-CHAINS = {"n_chains": 4, "n_leapfrog": 10, "n_steps": 150}  # of a learning coefficient
+CHAINS = {"n_chains": 4, "n_leapfrog": 25, "n_steps": 150}  # of a learning coefficient
 FRACTION, DROP = 0.9, 0.01
 
 

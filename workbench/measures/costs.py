@@ -69,8 +69,8 @@ def obstacle(here: Asked, item: str, pace: Mapping[str, float], budget: float) -
         return f"the network's score, {score:.3f}, is not above chance, {at.chance:.3f}; train it first"
     if item in ("coefficient", "inside_coefficient") and here.n < 3:
         return f"{here.n} examples give no temperature; give 3 or more"
-    if item == "saved" and at.objective.device.type != "cpu":
-        return f"sparse layers are timed on the CPU only, not on {at.objective.device.type}; use device='cpu'"
+    if item in ("saved", "coefficient", "inside_coefficient") and at.objective.device.type != "cpu":
+        return f"latency and chains run on the CPU only, not on {at.objective.device.type}; use device='cpu'"
     if (took := seconds(here, item, pace)) <= budget:
         return ""
     size, name = (here.recipe.n_steps, "n_steps of the recipe") if item in _BY_STEPS else (here.n, "n_examples")

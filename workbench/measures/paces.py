@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
+
 from workbench import probes
 from workbench.measures.outcomes import Plain
 from workbench.measures.solve import solve
@@ -45,5 +47,7 @@ def _clock(work: Callable[[], object]) -> float:
     marks = [time.perf_counter()]
     for _ in range(2):
         work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         marks.append(time.perf_counter())
     return min(marks[1] - marks[0], marks[2] - marks[1])

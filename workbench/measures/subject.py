@@ -59,8 +59,8 @@ class Subject:
         seed: int,
     ) -> None:
         self._data, self._initial, self._device, self._size = (train, None, test), initial, device, 1000
-        rule = "model, train and test must fit together: examples are inputs and targets, the model's classes come last"
-        with reading(rule, "see help(workbench.Supervised)", InputError):
+        rule = "model, train and test must fit together: examples are (input, target), outputs' classes come last"
+        with reading(rule, "wrap the model or the dataset so that model(input) answers for target", InputError):
             _, y = next(source(train, torch.device("cpu"), torch.float32).chunks(1))
             self._loss: Any | Loss = loss or ("squared_error" if y.is_floating_point() else "cross_entropy")
             self.objective = self.over(model)
