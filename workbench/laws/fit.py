@@ -112,6 +112,7 @@ def _told(frame: pd.DataFrame, name: str, columns: Mapping[str, str]) -> Array |
 def best(whole: Robust, starts: Array) -> tuple[Array, float]:
     """Return the lowest optimum that the starts lead to, and its loss."""
     points, losses = whole.minimise(starts, np.zeros(len(starts), dtype=np.intp), 30)
+    require(bool(np.isfinite(losses.min())), "form", "must predict positive values somewhere", whole.form.name)
     near = points[losses <= 1.2 * losses.min()]  # the others have far to go, in valleys of their own
     points, losses = whole.minimise(near, np.zeros(len(near), dtype=np.intp))
     return points[losses.argmin()], float(losses.min())

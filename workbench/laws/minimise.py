@@ -61,6 +61,7 @@ def descend(function: Function, start: Array, low: Array, high: Array, n_steps: 
     x = np.clip(start, low, high)
     rows, length = np.arange(len(x)), np.ones(len(x))
     value, gradient, curvature = function(x, rows)
+    value, gradient = np.where(np.isnan(value), np.inf, value), np.nan_to_num(gradient, posinf=0, neginf=0)
     metric, fresh = _inverse(curvature), np.ones(len(x), dtype=bool)
     best, ends = x.copy(), value.copy()
     for _ in range(n_steps):
@@ -71,9 +72,10 @@ def descend(function: Function, start: Array, low: Array, high: Array, n_steps: 
         step *= (length * np.minimum(1, 2 / np.maximum(np.abs(step).max(1), 1e-300)))[:, None]
         new, after, shrink = _search(function, rows, x, value, gradient, step, low, high)
         length = np.minimum(1, 8 * length * shrink)  # a row that went a short way starts from there
-        fell, stuck = value - after[0], shrink == 0
+        stuck = (shrink == 0) | np.isinf(value)  # where nothing can be predicted there is no way down
+        fell = np.where(stuck, 0, value - after[0])
         small = (fell <= 1e-13 * np.abs(value)) & (np.abs(slope) <= 1e-11 * np.abs(value))
-        done = np.where(stuck, fresh, small) | (value <= EXACT)
+        done = np.where(stuck, fresh | np.isinf(value), small) | (value <= EXACT)
         metric = np.where(stuck[:, None, None], _inverse(curvature), _update(metric, new - x, after[1] - gradient))
         length[stuck], fresh = 1, stuck
         x, (value, gradient, curvature) = new, after
@@ -107,7 +109,8 @@ def _search(
 
 
 def _inverse(curvature: Array) -> Array:
-    """Invert symmetric matrices, their smallest directions lifted."""
+    """Invert symmetric matrices, their smallest directions lifted; what is not finite counts as flat."""
+    curvature = np.nan_to_num(curvature, posinf=0, neginf=0)
     own = np.diagonal(curvature, axis1=1, axis2=2)
     scale = np.sqrt(np.maximum(own, 1e-18 * own.max(axis=1, keepdims=True) + 1e-200))
     outer = scale[:, :, None] * scale[:, None, :]

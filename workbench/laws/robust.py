@@ -120,9 +120,9 @@ def start(form: Form, variables: dict[str, Array], log_y: Array, delta: float) -
         for block in np.array_split(np.argsort(values, kind="stable"), 4):
             chosen |= {int(block[losses[block].argmin()])} if len(block) else set()
     rows, scale = sorted(chosen), typical[losses.argmin()]
-    logs = np.log(np.maximum(coefficients[rows], 1e-300)) + scale
+    logs = np.maximum(np.log(np.maximum(coefficients[rows], 1e-300)), np.log(1e-3) - typical[rows]) + scale
     whole = Robust(form, variables, log_y, delta, np.ones((1, len(log_y))), scale)
-    return whole, np.concatenate([grid[rows], np.maximum(logs, np.log(1e-3))], axis=1)
+    return whole, np.concatenate([grid[rows], logs], axis=1)
 
 
 def _project(columns: Array, delta: float) -> tuple[Array, Array, Array]:
