@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from law_runs import Runs
+from law_runs import TASKS, Runs
 
 from workbench.laws import FORMS, Form, Law, Range, fit_law
 
@@ -14,7 +14,7 @@ GOPHER = 5.76e23  # training operations of Gopher, and of Chinchilla
 DROPPED = 5  # runs of fewest tokens per parameter that the replication left out
 SMALL = 300  # times less compute
 ERROR = Form(
-    "error", "top - k exp(-gamma L)", ("L",), ("top", "k"), {"gamma": Range(0.02, 8.0, 81)},
+    "error", "top - k exp(-gamma L)", ("L",), ("top", "k"), {"gamma": Range(0.1, 5.0, 41)},
     lambda v, e: (np.ones(1), -np.exp(-e["gamma"] * v["L"])), "Gadre et al. 2024, equation 5",
 )  # fmt: skip
 _TO_C = {"columns": {"x": "C"}}
@@ -100,25 +100,16 @@ def predicted(law: Law, loss: float) -> float:
 
 def task_errors(runs: Runs, extrapolated: pd.DataFrame) -> pd.DataFrame:
     """Predict each task on each held-out run; return points off, predicted less measured, a task a row."""
-    plain = {"N", "M", "D", "C", "loss", "error"}
     found: dict[str, dict[str, float]] = {}
-    for _, row in extrapolated.iterrows():
-        corpus = runs.corpora[row.corpus]
-        run = corpus[(corpus.N == row.N) & (corpus.M == row.M)].iloc[0]
-        loss = run.loss * (1 + row["law"] / 100)
-        tasks = [
-            name for name in corpus if name not in plain and corpus[name].dtype == float and _is_task(corpus[name])
-        ]
-        label = f"{row.corpus}, {row.N / 1e9:.2g}B x {row.M:.0f}"
-        found[label] = {task: 100 * (predicted(error_law([corpus], task), loss) - run[task]) for task in tasks}
+    for name, rows in extrapolated.groupby("corpus"):
+        corpus = runs.corpora[str(name)]
+        laws = {task: error_law([corpus], task) for task in TASKS if task in corpus}
+        for _, row in rows.iterrows():
+            run = corpus[(corpus.N == row.N) & (corpus.M == row.M)].iloc[0]
+            loss = run.loss * (1 + row["law"] / 100)
+            off = {task: 100 * (predicted(law, loss) - run[task]) for task, law in laws.items()}
+            found[f"{name}, {row.N / 1e9:.2g}B x {row.M:.0f}"] = off
     return pd.DataFrame(found)
-
-
-def _is_task(values: pd.Series) -> bool:
-    """Tell a column of errors from the settings of the runs."""
-    return bool(
-        values.between(1e-9, 1).all() and "loss" not in str(values.name) and values.name not in ("lr", "weight_decay")
-    )
 
 
 def parameters_read(folder: Path) -> dict[str, dict[str, float]]:

@@ -96,7 +96,7 @@ def _corpus(rng: np.random.Generator, i: int) -> pd.DataFrame:
     runs = pd.DataFrame(pairs, columns=["N", "M"]).assign(D=lambda t: t.N * t.M, C=lambda t: 6 * t.N**2 * t.M)
     runs = _measured(runs, "overtraining", rng)
     errors = {
-        f"task {j}": PLANTED["error"]["top"]
+        TASKS[j]: PLANTED["error"]["top"]
         - PLANTED["error"]["k"] * np.exp(-PLANTED["error"]["gamma"] * runs.loss)
         + 0.002 * rng.standard_normal(len(runs))
         for j in range(3)
