@@ -1,5 +1,6 @@
 """Tables of runs: small stand-ins from a folder and a server on this machine; the published ones where they lie."""
 
+import dataclasses
 import hashlib
 import http.server
 import io
@@ -14,7 +15,6 @@ import pytest
 
 from workbench.datasets.sources import PLACES, Part, Place, Source
 from workbench.errors import DataError, InputError
-from workbench.laws import tables
 from workbench.laws.tables import ORIGINS, table
 
 STEPLAW = """h,ffnh,numh,numl,lr,bs,ti,loss,smooth loss,exp_name,D,N,D/N
@@ -81,7 +81,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, url: str 
             {file: packed.getvalue()},
             [Source(file, tuple(part_of(k, v.tobytes()) for k, v in arrays.items()))],
         )
-        monkeypatch.setitem(tables._SHAPES, name, {k: (v.dtype.str, v.shape) for k, v in arrays.items()})
+        held = {k: (v.dtype.str, v.shape) for k, v in arrays.items()}
+        monkeypatch.setitem(ORIGINS, name, dataclasses.replace(ORIGINS[name], arrays=held))
     monkeypatch.setitem(PLACES, name, (Place(PLACES[name][0].folder, tuple(sources)),))
     folder = folder / PLACES[name][0].folder
     folder.mkdir(parents=True)

@@ -2,8 +2,9 @@
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, overload
+from typing import Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -12,62 +13,23 @@ from pydantic import TypeAdapter
 from workbench.errors import DataError, require_choice
 from workbench.values import read_file
 
-Frame = Literal[
-    "steplaw",
-    "steplaw_moe",
-    "steplaw_fits",
-    "mlfoundations_scaling",
-    "mlfoundations_downstream",
-    "chinchilla_epoch",
-    "regmix",
-]
+_Steplaw = Literal["steplaw", "steplaw_moe", "steplaw_fits"]
+Frame = _Steplaw | Literal["mlfoundations_scaling", "mlfoundations_downstream", "chinchilla_epoch", "regmix"]
 Curves = Literal["lcdb11", "taskset_dpl"]
 _SEQUENCE = 2048  # tokens of a sequence, in Step Law's runs and in those of the 104 models
-_SHAPES: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {  # what the verified bytes of an array are
-    "lcdb11": {
-        "err_e4": ("<u2", (265, 28, 2, 137, 3)),
-        "dataset_ids": ("<i8", (265,)),
-        "dataset_names": ("<U38", (265,)),
-        "learners": ("<U20", (28,)),
-        "anchors": ("<i8", (137,)),
-        "splits": ("<U5", (3,)),
-    },
-    "taskset_dpl": {
-        "tasks": ("<U62", (12,)),
-        "hp_names": ("<U17", (8,)),
-        "hp": ("<f8", (12, 1000, 8)),
-        **{f"{split}_loss": ("<f4", (12, 1000, 51)) for split in ("train", "valid", "test")},
-    },
-}
 
 
-_RUN = {"N": "N", "D": "D", "lr": "lr", "batch": "bs", "loss": "smooth loss", "final_loss": "loss", "steps": "ti"}
-_NETWORK = {"width": "h", "ffn_width": "ffnh", "heads": "numh", "layers": "numl"}
-_COLUMNS = {  # ours, and what the file calls them
-    "steplaw": _RUN | _NETWORK,
-    "steplaw_moe": {"kind": "moe_name", "N_active": "Na", "experts": "nume"} | _RUN | _NETWORK,
-    "steplaw_fits": {
-        **{"ln_lr": "lr_intercept", "lr_N": "lr_coefN", "lr_D": "lr_coefD"},
-        **{"ln_batch": "bs_intercept", "batch_D": "bs_coefD"},
-    },
-    "mlfoundations_scaling": {
-        **{"name": "name", "dataset": "dataset", "N": "params", "N_no_embed": "params_no_embed", "D": "tokens"},
-        **{"M": "token_multiplier", "lr": "lr", "weight_decay": "wd", "warmup": "warmup", "batch": "global_bs"},
-        **{"validation": "val_data", "loss": "loss"},
-        **{f"loss_{end}": f"loss_tokens_{bound}_95" for end, bound in (("low", "lower"), ("high", "upper"))},
-    },
-    "chinchilla_epoch": {"N": "Model Size", "C": "Training FLOP", "loss": "loss"},
-}
-
-
-class Origin(NamedTuple):
-    """Whom to cite, the repository and its commit, the licence stated there, and of which files a table was made."""
+@dataclass(frozen=True)
+class Origin:
+    """Whom to cite, repository and commit, the licence stated there, of which files a table was made, what it holds."""
 
     citation: str
     repository: str
     commit: str
     licence: str
     flattened: str = ""
+    columns: dict[str, str] = field(default_factory=dict)  # ours, and what the file calls them
+    arrays: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)  # types and shapes
 
 
 _READER = TypeAdapter(dict[str, Origin])
@@ -117,8 +79,8 @@ def table(name: str) -> pd.DataFrame | dict[str, np.ndarray]:
     """
     require_choice("name", name, tuple(ORIGINS))
     parts = _parts(name)
-    if name in _SHAPES:
-        arrays = {part: parts[part].view(kind).reshape(shape) for part, (kind, shape) in _SHAPES[name].items()}
+    if shapes := ORIGINS[name].arrays:
+        arrays = {part: parts[part].view(kind).reshape(shape) for part, (kind, shape) in shapes.items()}
         return _lcdb(arrays) if name == "lcdb11" else arrays
     frames = {part: pd.read_csv(io.BytesIO(data.tobytes())) for part, data in parts.items()}
     return _regmix(frames) if name == "regmix" else _tidy(name, *frames.values())
@@ -163,7 +125,8 @@ def _tidy(name: str, raw: pd.DataFrame) -> pd.DataFrame:
     if name == "mlfoundations_downstream":
         tasks = raw.columns[raw.columns.str.startswith("icl/")]
         return raw[["name", *tasks]].rename(columns=lambda column: column.removeprefix("icl/"))
-    frame = raw[list(_COLUMNS[name].values())].set_axis(list(_COLUMNS[name]), axis=1)
+    columns = ORIGINS[name].columns
+    frame = raw[[*columns.values()]].set_axis([*columns], axis=1)
     if "batch" in frame:
         frame["batch"] *= _SEQUENCE
     if name == "chinchilla_epoch":
