@@ -24,7 +24,7 @@ def ranking_figure(fits: pd.DataFrame, truth: np.ndarray) -> go.Figure:
     """
     whole = fits[fits.n_runs == fits.n_runs.max()].set_index("regressor")
     titles = [f"{name}: Spearman {whole.spearman[name]:.3f}" for name in REGRESSORS]
-    figure = make_subplots(1, 3, subplot_titles=titles, horizontal_spacing=0.07)
+    figure = make_subplots(1, 3, subplot_titles=titles, horizontal_spacing=0.11)
     for column, name in enumerate(REGRESSORS, 1):
         predicted, pick = whole.predicted[name], int(np.argmin(whole.predicted[name]))
         marks = (
@@ -39,7 +39,7 @@ def ranking_figure(fits: pd.DataFrame, truth: np.ndarray) -> go.Figure:
                 hovertemplate=f"{said}: predicted %{{x:.3f}}, true %{{y:.3f}}<extra></extra>",
             )  # fmt: skip
     figure.update_xaxes(title="Predicted loss, small (nats)")
-    figure.update_yaxes(title="True loss, large (nats)", row=1, col=1)
+    figure.update_yaxes(title="True loss, large (nats)")
     figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom"})
     note = f"{len(truth)} mixtures that no regression has seen; {int(fits.n_runs.max())} small runs fitted."
     return finish(figure, "Small runs rank mixtures for large models", note, height=480)
