@@ -41,7 +41,7 @@ def error_figure(errors: Mapping[int, pd.DataFrame], n: int) -> go.Figure:
                 marker={"color": colour, "symbol": f"{symbol}-open", "size": _SIZE},
             )  # fmt: skip
         figure.update_xaxes(title="Points of error rate", rangemode="tozero", row=1, col=col)
-    figure.update_yaxes(autorange="reversed", row=1, col=1)
+    figure.update_yaxes(title="Way to predict", autorange="reversed", row=1, col=1)
     note = f"{n} curves; full: mean |predicted - final|, 95 % interval over datasets; open: median."
     return finish(figure, "How far off is the predicted end of a curve?", note, height=480)
 
@@ -59,7 +59,7 @@ def coverage_figure(tables: Mapping[int, pd.DataFrame]) -> go.Figure:
         )  # fmt: skip
     figure.add_vline(x=100 * LEVEL, line={"color": INK, "width": 1, "dash": "dot"})
     figure.update_xaxes(title="Ends within their interval (%)", range=[40, 100])
-    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(title="Intervals", autorange="reversed")
     figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"})
     note = f"The line: the {LEVEL:.0%} that intervals promise. Bars: 95 % interval over datasets."
     return finish(figure, "Do intervals hold what they promise?", note, height=430)
@@ -212,6 +212,7 @@ def curve_view(
     top = 105 * max(y, default=1.0)
     figure.update_xaxes(title="Training examples (log)", **log_axis([0.9 * min(x), 1.1 * max(x)]), row=1, col=1)
     figure.update_yaxes(title="Error rate (%)", range=[0, top], row=1, col=1)
+    figure.update_yaxes(title="Family", row=1, col=2)
     figure.update_xaxes(title="AICc weight", range=[0, 1], gridcolor=FAINT, row=1, col=2)
     figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom"})
     return finish(figure, title, note, height=560)
