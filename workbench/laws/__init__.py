@@ -6,10 +6,12 @@ from workbench.laws.fit import fit_law
 from workbench.laws.forms import FORMS, Form, Range
 from workbench.laws.law import Law
 from workbench.laws.stopping import Trace, functional_stopping
+from workbench.laws.tables import ORIGINS, table
 
 __all__ = [
     "FAMILIES",
     "FORMS",
+    "ORIGINS",
     "CurveFit",
     "Extrapolation",
     "Family",
@@ -22,4 +24,5 @@ __all__ = [
     "fit_curve",
     "fit_law",
     "functional_stopping",
+    "table",
 ]
