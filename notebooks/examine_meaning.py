@@ -75,6 +75,12 @@ def row(table: pd.DataFrame, quantity: str) -> Answer | None:
     return None
 
 
+def _span(low: float, high: float) -> str:
+    """Return both ends in three digits, or one number where these are the same."""
+    ends = f"{low:.3g}", f"{high:.3g}"
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
 def apart(first: Answer | None, second: Answer | None) -> bool:
     """Return whether the first one's whole interval lies below the second's."""
     return first is not None and second is not None and first.high < second.low
@@ -97,7 +103,7 @@ def sentences(table: pd.DataFrame, D: int) -> Sentences:
 def _needs(table: pd.DataFrame, D: int) -> list[tuple[str, str]]:
     said, d = [], row(table, "d for 90 % of fresh networks' score")
     if d and d.low > 0:
-        share = f"{100 * d.low / D:.3g} to {100 * d.high / D:.3g} %"
+        share = f"{_span(100 * d.low / D, 100 * d.high / D)} %"
         text = f"Fresh networks reach 90 % of their score in {d.low:,.0f} to {d.high:,.0f} random directions: "
         said.append((f"{text}{share} of the {D:,} parameters.", "needs"))
         small, whole = (
@@ -142,7 +148,7 @@ def _shape(table: pd.DataFrame, D: int) -> list[tuple[str, str]]:
         low, high = top.low / total.high, top.high / total.low
         times = low * D
         if times > 100:
-            text = f"One direction holds {100 * low:.2g} to {100 * high:.2g} % of all curvature"
+            text = f"One direction holds {_span(100 * low, 100 * high)} % of all curvature"
             said.append((f"{text}, {times:,.0f} times its share of the dimensions or more.", "shape"))
     if wall := row(table, "barrier of error, between two seeds"):
         if wall.low > MARGIN:

@@ -49,7 +49,7 @@ def saved(here: Asked) -> Found:
     density = passing_density(here)
     found = here.ask("saved", [{"score": "magnitude", "density": density}])[0]
     ratios = np.array(found["dense_seconds"]) / np.array(found["sparse_seconds"])
-    at, faster = f"at density {density:g}", f"sparse layers: {', '.join(found['faster']) or 'none'}"
+    at, faster = f"at density {density:g}", ", ".join(found["faster"]) or "none"
     return Found(
         [
             Answer(
