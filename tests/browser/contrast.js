@@ -1,5 +1,5 @@
-// Returns every text below `root` that stands out from what is behind it by less than `least` (WCAG 2's ratio).
-(root, least) => {
+// Returns every text below `roots` that stands out from what is behind it by less than `least` (WCAG 2's ratio).
+(roots, least) => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
 
   function rgba(colour) {
@@ -55,13 +55,19 @@
     return over(mixed, [255, 255, 255, 1]);
   }
 
+  function texts(root) {
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT, (node) =>
+      node.data.trim() && !node.parentElement.closest("style, script, :disabled") ? 1 : 2);
+    const found = [];
+    while (walker.nextNode()) found.push(walker.currentNode);
+    return found;
+  }
+
   const reach = document.createElement("style"); // lets elementsFromPoint see what the mouse must not touch
   reach.textContent = "* { pointer-events: auto !important; }";
   document.head.append(reach);
   const faint = [];
-  const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT, (node) =>
-    node.data.trim() && !node.parentElement.closest("style, script, :disabled") ? 1 : 2);
-  for (let node; (node = texts.nextNode()); ) {
+  for (const node of roots.flatMap(texts)) {
     const element = node.parentElement;
     if (!element.checkVisibility({ visibilityProperty: true })) continue;
     element.scrollIntoView({ block: "center", inline: "nearest" });

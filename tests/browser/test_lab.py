@@ -8,8 +8,20 @@ from tests.browser.lab import CROWDED, FAINT, NOTEBOOKS, ROOT
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a notebook waits for all its cells
 AT_ONCE = "el => !el.matches(':has(~ .widget-button)')"  # else a control moves what the button beside it will start
+STATUS = ".widget-button ~ .widget-html"  # of the live run
 KEPT = "kept, given before the result was first shown"
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+# Collects which part of a widget's state each message of the page to the kernel begins with.
+SENDING = """() => {
+    window.sent = [];
+    window.plainSend ??= WebSocket.prototype.send;
+    WebSocket.prototype.send = function (data) {
+        const text = typeof data === 'string' ? data : new TextDecoder().decode(data);
+        const [, part] = /"method": ?"update", ?"state": ?\\{"(\\w+)"/.exec(text) ?? [];
+        if (part) sent.push(part);
+        return plainSend.call(this, data);
+    };
+}"""
 SLOW = """
 import time
 from workbench.widgets.live import Live
@@ -69,6 +81,14 @@ def slide(book, slider, how: str) -> None:
     book.until("([el, before]) => el.textContent !== before", readout, before)
 
 
+def finish(book, cell) -> None:
+    """Have the explorer's live run go to its end, at other values than the one before if there was one."""
+    status = cell.locator(STATUS)
+    before = status.text_content()
+    cell.locator("button:has(.fa-play)").click()
+    book.until("([el, before]) => el.textContent !== before && /: finished$/.test(el.textContent)", status, before)
+
+
 def test_it_runs_and_its_figures_draw(notebook):
     assert notebook.errors == []
     notebook.figure("explorer")
@@ -118,6 +138,17 @@ def test_its_controls_move_what_is_drawn(notebook, how):
     assert notebook.page.evaluate("document.activeElement.closest('.jp-Cell').dataset.id") == "explorer"
 
 
+def test_a_redraw_is_answered_by_nothing(notebook):
+    cell = notebook.figure("explorer")
+    for slider in filter(lambda slider: slider.evaluate(AT_ONCE), cell.locator(".widget-slider").all()):
+        before = notebook.drawn(cell)
+        notebook.page.evaluate(SENDING)
+        slide(notebook, slider, "keys")
+        notebook.changed(cell, before)
+        notebook.ask("0")
+        assert set(notebook.page.evaluate("sent")) in ({"value"}, {"index"})
+
+
 def test_a_live_run_streams_stops_and_starts_anew(notebook):
     cell = notebook.figure("explorer")
     start, stop = (cell.locator(f"button:has(.fa-{name})") for name in ("play", "stop"))
@@ -165,6 +196,9 @@ def test_tab_alone_reaches_the_controls(notebook):
 
 def test_a_reload_recovers(notebook):
     before, cell = notebook.ask("id(study)"), notebook.figure("explorer")
+    if not cell.locator(STATUS).text_content().endswith(": finished"):
+        finish(notebook, cell)
+    cell, ended = notebook.figure("explorer"), cell.locator(STATUS).text_content()
     drawn, n_plots = notebook.drawn(cell), cell.locator(".main-svg:first-child").count()
     notebook.do("docmanager:save")
     notebook.page.wait_for_function("!jupyterapp.shell.currentWidget.context.model.dirty")
@@ -177,13 +211,12 @@ def test_a_reload_recovers(notebook):
     pixels = ([float(number) for number in NUMBER.findall(text)] for text in (again, drawn))
     assert next(pixels) == pytest.approx(next(pixels), rel=0, abs=0.05)  # Plotly rounds them to hundredths
     notebook.shoot("reloaded")
+    assert cell.locator(STATUS).text_content() == ended
     assert notebook.output("predict").get_by_text(KEPT).is_visible()
     test_its_controls_move_what_is_drawn(notebook, "keys")
     cell = notebook.figure("explorer")
-    before, status = notebook.drawn(cell), cell.get_by_text(": finished")
-    ended = status.text_content()  # of the run before, at other values
-    cell.locator("button:has(.fa-play)").click()
-    notebook.until("([el, ended]) => el.textContent !== ended && /: finished$/.test(el.textContent)", status, ended)
+    before = notebook.drawn(cell)
+    finish(notebook, cell)
     notebook.changed(cell, before)
 
 
@@ -194,8 +227,7 @@ def test_every_output_is_readable(notebook, theme):
     for name in ("explorer", "verdict", "predict", "prediction-result"):
         notebook.output(name).scroll_into_view_if_needed()
         notebook.shoot(f"{theme.split()[1].lower()}-{name}")
-    outputs = notebook.page.locator(".jp-OutputArea-output")
-    faint = [text for i in range(outputs.count()) for text in outputs.nth(i).evaluate(FAINT, 4.5)]
+    faint = notebook.page.locator(".jp-OutputArea-output").evaluate_all(FAINT, 4.5)
     assert faint == []
 
 
