@@ -1,11 +1,8 @@
 """What trials of pruning share: data and networks by name, widths of small ones, paired differences, packed arrays."""
 
 import functools
-import hashlib
 import math
-import os
 from bisect import bisect_left
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,13 +11,14 @@ from torch import nn
 
 from workbench import models, pruning
 from workbench.datasets import Dataset, Split, load
-from workbench.errors import DataError
+from workbench.datasets.downloads import contents
+from workbench.datasets.sources import PLACES
 from workbench.objective import Supervised
 from workbench.seeds import generator
 from workbench.statistics import crossed_variance, student_draws
 
 TEXT, CONTEXT = "tinyshakespeare", 32  # 1,115,394 characters of Shakespeare; characters of a sequence
-_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+_CHECKSUM = PLACES[TEXT][0].files[0].parts[0].sha256
 _HELD = {"validation": 250, "test": 500}  # sequences
 _FACTORS = 400  # steps of a small network's width
 
@@ -33,11 +31,7 @@ def data(dataset: str, n_train: int | None = None) -> Dataset:
 
 def _text() -> Dataset:
     """Cut the text into sequences: nine tenths to train on, of the rest some to choose by and some to test."""
-    # The file is part of no package: it lies in the folder that the user names.
-    path = Path(os.environ.get("WORKBENCH_DATA", "data")) / TEXT / "input.txt"
-    raw = path.read_bytes() if path.exists() else b""
-    require_text(hashlib.sha256(raw).hexdigest() == _SHA256, path)
-    letters, tokens = np.unique(np.frombuffer(raw, np.uint8), return_inverse=True)
+    letters, tokens = np.unique(contents(TEXT)["input.txt"], return_inverse=True)
     sequences = torch.from_numpy(tokens[: len(tokens) // (CONTEXT + 1) * (CONTEXT + 1)].reshape(-1, CONTEXT + 1))
     n = len(sequences) * 9 // 10
     parts = {"train": sequences[:n]}
@@ -45,13 +39,7 @@ def _text() -> Dataset:
         parts[name], n = sequences[n : n + size], n + size
     splits = {name: Split(part[:, :-1].contiguous(), part[:, 1:].contiguous()) for name, part in parts.items()}
     note = f"{len(parts['train']):,} training sequences of {CONTEXT} characters of tiny-shakespeare"
-    return Dataset(TEXT, **splits, n_classes=len(letters), checksum=_SHA256, note=note)
-
-
-def require_text(found: bool, path: Path) -> None:
-    """Raise DataError unless the text was found."""
-    if not found:
-        raise DataError(f"{path} must be the text of SHA-256 {_SHA256}; set WORKBENCH_DATA or choose text=none")
+    return Dataset(TEXT, **splits, n_classes=len(letters), checksum=_CHECKSUM, note=note)
 
 
 def build(network: str, images: Dataset, seed: int, factor: float = 1.0) -> nn.Module:
