@@ -11,7 +11,6 @@ from plotly.subplots import make_subplots
 
 from workbench.figures.style import BLUE, COLOURS, FAINT, GREEN, GREY, INK, ORANGE, VERMILION, finish, log_axis
 from workbench.laws import FAMILIES
-from workbench.statistics import mean_interval
 
 NAMES = {"last value": "last value", "power": "power law", "power_offset": "power law + offset", "mmf": "MMF"}
 NAMES |= {"exponential": "exponential", "weibull": "Weibull", "ensemble": "AICc ensemble", "network": "network"}
@@ -122,18 +121,19 @@ def pick_figure(picked: pd.DataFrame) -> go.Figure:
     for col, column in enumerate(("error", "regret"), 1):
         for i, way in enumerate(("last value", "power_offset", "ensemble", "network")):
             rows, (colour, symbol) = picked[picked.way == way], _style(way)
-            mean, low, high = np.array([mean_interval(part[column]) for _, part in rows.groupby("share")]).T
+            quartiles = [part[column].quantile([0.5, 0.25, 0.75]) for _, part in rows.groupby("share")]
+            middle, low, high = np.array(quartiles).T
             figure.add_scatter(
-                x=100 * np.sort(rows.share.unique()) * 1.05 ** (i - 1.5), y=mean, mode="lines+markers", name=NAMES[way],
-                legendgroup=way, showlegend=col == 1, row=1, col=col, line={"color": colour},
+                x=100 * np.sort(rows.share.unique()) * 1.05 ** (i - 1.5), y=middle, mode="lines+markers",
+                name=NAMES[way], legendgroup=way, showlegend=col == 1, row=1, col=col, line={"color": colour},
                 marker={"color": colour, "symbol": symbol, "size": _SIZE},
-                error_y={"array": high - mean, "arrayminus": mean - low, "width": 3, "thickness": 1},
+                error_y={"array": high - middle, "arrayminus": middle - low, "width": 3, "thickness": 1},
                 hovertemplate=f"{NAMES[way]}: %{{y:.3f}} nats<extra></extra>",
             )  # fmt: skip
         figure.update_xaxes(title="Seen of the training (%, log)", **log_axis([8, 50]), row=1, col=col)
         figure.update_yaxes(title="Nats", rangemode="tozero", row=1, col=col)
     figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"})
-    note = f"Mean and 95 % interval over {picked.task.nunique()} tasks of TaskSet; left: the tasks' median errors."
+    note = f"Median and quartiles over {picked.task.nunique()} tasks of TaskSet; left: of the tasks' median errors."
     return finish(figure, "A better prediction is not a better choice", note, height=480)
 
 
