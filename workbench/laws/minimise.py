@@ -67,6 +67,9 @@ def descend(function: Function, start: Array, low: Array, high: Array, n_steps: 
     for _ in range(n_steps):
         held = ((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0))
         downhill = np.where(held, 0, gradient)
+        if (edge := held.any(1)).any():  # what is held must not steer the others: a metric of theirs alone
+            free = ~held[edge, :, None] & ~held[edge, None, :]
+            metric[edge] = _inverse(np.where(free, curvature[edge], 0) + held[edge, :, None] * np.eye(x.shape[1]))
         step = -np.einsum("bij,bj->bi", metric, downhill) * ~held
         slope = (step * downhill).sum(1)
         step *= (length * np.minimum(1, 2 / np.maximum(np.abs(step).max(1), 1e-300)))[:, None]
