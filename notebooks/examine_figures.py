@@ -13,6 +13,7 @@ from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VE
 from workbench.measures.asked import DENSITIES
 
 _LEFT, _RIGHT = {"row": 1, "col": 1}, {"row": 1, "col": 2}
+_LOG = {"type": "log", "dtick": "D2"}
 _LEGEND = {"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"}
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
@@ -54,9 +55,9 @@ def needs(found: Examination) -> go.Figure:
                 x=each.d, y=y, mode="markers", name=f"seed {seed}", legendgroup=str(seed), marker=marker,
                 showlegend=where is _LEFT, hovertemplate=f"{said}{what}<extra></extra>", **where,
             )  # fmt: skip
-    figure.update_xaxes(title="Dimension of the subspace, d (log scale)", type="log")
+    figure.update_xaxes(title="Dimension of the subspace, d (log scale)", **_LOG)
     figure.update_yaxes(title=f"Test score ({metric})", **_LEFT)
-    figure.update_yaxes(title="File of the solution (bytes, log scale)", type="log", **_RIGHT)
+    figure.update_yaxes(title="File of the solution (bytes, log scale)", **_LOG, **_RIGHT)
     return finish(figure, f"How many of {span[1]:,} parameters does it need?", note, height=520)
 
 
@@ -131,9 +132,11 @@ def plane(found: Examination) -> go.Figure:
 
 def crossings(found: Examination) -> go.Figure:
     """Draw the pruned network's dimension against density, and curvature inside subspaces against d."""
-    note = "Left: d for 90 % of the dense networks' score, with its 95 % interval. Right: curvature inside random<br>"
+    note = "Left: d for 90 % of the dense networks' score and its 95 % interval, as far as runs support it.<br>"
     figure, note = _panels(
-        found, ["pruned_dimension", "inside"], note + "subspaces; the dotted line is d / D of the trace."
+        found,
+        ["pruned_dimension", "inside"],
+        note + "Right: curvature inside random subspaces; dotted: d / D of the trace.",
     )
     answers = [each for each in found.answers.get("pruned_dimension", []) if np.isfinite(each.value)]
     high = [each.high - each.value if np.isfinite(each.high) else 0 for each in answers]
@@ -145,7 +148,7 @@ def crossings(found: Examination) -> go.Figure:
     )  # fmt: skip
     inside, D = found.details.get("inside", {"inside": []}), found.subject.objective.D
     d = [each["d"] for each in inside["inside"]]
-    _line(figure, d, [each["trace"] for each in inside["inside"]], "trace inside", 2, _RIGHT, "d = %{x}: %{y:.3g}")
+    _line(figure, d, [each["trace"] for each in inside["inside"]], "trace inside", 0, _RIGHT, "d = %{x}: %{y:.3g}")
     tops = [each["values"][0] for each in inside["inside"]]
     _line(figure, d, tops, "top eigenvalue inside", 1, _RIGHT, "d = %{x}: %{y:.3g}")
     share = [each / D * inside["whole"]["trace"] for each in d]
@@ -153,8 +156,8 @@ def crossings(found: Examination) -> go.Figure:
         x=d, y=share, mode="lines", name="d / D of the trace", line={"color": GREEN, "dash": "dot"},
         hovertemplate="d / D of the whole trace, d = %{x}: %{y:.3g}<extra></extra>", **_RIGHT,
     )  # fmt: skip
-    figure.update_xaxes(title="Density of the mask (log scale)", type="log", **_LEFT)
-    figure.update_yaxes(title="Dimensions needed (log scale)", type="log", **_LEFT)
-    figure.update_xaxes(title="Dimension of the subspace, d (log scale)", type="log", **_RIGHT)
-    figure.update_yaxes(title="Curvature (loss per unit squared, log scale)", type="log", **_RIGHT)
+    figure.update_xaxes(title="Density of the mask (log scale)", **_LOG, **_LEFT)
+    figure.update_yaxes(title="Dimensions needed (log scale)", **_LOG, **_LEFT)
+    figure.update_xaxes(title="Dimension of the subspace, d (log scale)", **_LOG, **_RIGHT)
+    figure.update_yaxes(title="Curvature (loss per unit squared, log scale)", **_LOG, **_RIGHT)
     return finish(figure, "Pruned, and inside subspaces", note, height=520)

@@ -144,6 +144,15 @@ def test_frozen_parameters_stay_out_and_as_given(tmp_path):
     assert not torch.equal(fresh[2].weight, network[2].weight)
 
 
+def test_a_gain_that_no_layer_knows_does_not_start_at_zero(tmp_path):
+    network, data = made("plain")
+    network.register_parameter("gain", nn.Parameter(torch.tensor(3.0)))
+    network.register_parameter("gains", nn.Parameter(torch.tensor([1.0, 2.0, 4.0])))
+    fresh = asked(network, data, tmp_path).subject.fresh(1).model
+    assert fresh.gain == 3
+    assert sorted(fresh.gains.tolist()) == [1, 2, 4]
+
+
 def test_every_part_of_a_small_network(tmp_path, monkeypatch):
     monkeypatch.setitem(CHAINS, "n_steps", 8)
     network, (x, y) = made("plain")

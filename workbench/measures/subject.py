@@ -16,6 +16,7 @@ from workbench.examples import source
 from workbench.layout import Point
 from workbench.measures.outcomes import outcome
 from workbench.objective import Loss, Supervised
+from workbench.seeds import generator
 
 _CHUNK_BYTES = 2**28  # that one chunk's forward pass may keep
 _SOME = 2000  # examples of a split that its name is made of
@@ -96,10 +97,15 @@ class Subject:
         return self.over(self.objective.module_at(self.point))
 
     def fresh(self, seed: int) -> Supervised:
-        """Return the loss of an untrained network; what is frozen stays as given."""
+        """Return the loss of an untrained network; what is frozen stays as given, gains of no known layer shuffled."""
         if self._initial:
             return self.over(self._initial(seed))
-        network = models.initialise(self.objective.module_at(self.point), seed)
+        network, given = (self.objective.module_at(self.point) for _ in range(2))
+        models.initialise(network, seed)
+        for (name, own), value in zip(network.named_parameters(), given.parameters(), strict=True):
+            if own.ndim < 2 and own.requires_grad and name.rpartition(".")[2] not in ("weight", "bias"):
+                order = generator(seed, "fresh", name).permutation(own.numel())
+                own.data.copy_(value.data.flatten()[torch.from_numpy(order)].view_as(own))  # zero would cut its branch
         for module in network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.reset_running_stats()
