@@ -20,8 +20,8 @@ def say(study: Study, name: str, found: Found, unit: str, detail: str, unmet: st
     missing = [unmet] if unmet else []
     missing += [f"the rule asks for at least {rules.SEEDS}"] if n < rules.SEEDS else []
     verdict = "inconclusive" if missing else judge_interval(value, (low, high), **ends)
-    if verdict == "inconclusive" and not missing and (more := n_to_decide(value, (low, high), n, **ends)):
-        missing.append(f"about {more} would decide")
+    if verdict == "inconclusive" and not missing and (more := n_to_decide(value, (low, high), n, **ends) or 0) <= 1000:
+        missing += [f"about {more} would decide"] if more > n else []
     detail = "; ".join(filter(None, [detail, *missing]))
     return study.judge(name, value=value, interval=(low, high), n=n, unit=unit, verdict=verdict, detail=detail)
 
