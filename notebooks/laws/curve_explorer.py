@@ -47,7 +47,7 @@ class OwnCurve:
 def explore_curves(
     curves: Curves, network: CurveNetwork, factor: float, *, live: bool | None = None
 ) -> go.Figure | ipywidgets.VBox:
-    """Show the curve of the most points, seen as far as the reader likes; live, also train a learner on digits.
+    """Show the smoothest long curve, seen as far as the reader likes; live, also train a learner on digits.
 
     Args:
         curves: Whole curves.
@@ -58,7 +58,7 @@ def explore_curves(
     Returns:
         A box of a slider, its figure and a `widgets.Live`, or a plain figure with plotly's own slider.
     """
-    k = int(curves.seen.sum(1).argmax())
+    k = smoothest(curves)
     x, y = curves.x[k, curves.seen[k]], curves.y[k, curves.seen[k]]
     stops = [n for n in range(8, len(x), max(1, len(x) // 9)) if x[n - 1] <= 0.6 * x[-1]]
     opens = stops[len(stops) // 2]
@@ -73,6 +73,14 @@ def explore_curves(
     ]
     own = widgets.Live(train, partial(own_view, network, factor), OwnCurve(), choices, label="Train")
     return ipywidgets.VBox([views, own])
+
+
+def smoothest(curves: Curves) -> int:
+    """Return which of the longer half of the curves falls most for how much it jumps from point to point."""
+    long = curves.seen.sum(1) >= np.median(curves.seen.sum(1))
+    pairs = curves.seen[:, 1:]
+    jumps = np.sqrt((np.diff(curves.y) ** 2 * pairs).sum(1) / pairs.sum(1))
+    return int(np.where(long, (curves.y[:, 0] - curves.target) / jumps.clip(1e-9), -np.inf).argmax())
 
 
 def table_view(x: np.ndarray, y: np.ndarray, network: CurveNetwork, factor: float, n_seen: int) -> go.Figure:
