@@ -64,8 +64,11 @@ def forensics_figure(fits: pd.DataFrame, low: float, high: float) -> go.Figure:
             hovertemplate=f"{row.Index}: {row.tokens:.1f} tokens per parameter<br>alpha {row.alpha:.4f}, "
             f"beta {row.beta:.4f}<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(title="Sum of losses on the 240 runs (1 = the least)", type="log", dtick="D2")
-    figure.update_yaxes(title="Best tokens per parameter", type="log", dtick="D2")
+    for axis, title, ticks in (
+        (figure.update_xaxes, "Sum of losses on the runs fitted (1 = the least)", (1, 2, 3, 5, 8)),
+        (figure.update_yaxes, "Best tokens per parameter", (5, 10, 20, 50, 100)),
+    ):
+        axis(title=title, type="log", tickvals=ticks, ticktext=[str(tick) for tick in ticks])
     figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"})
     figure.update_layout(margin={"b": 150})
     note = "At 5.76e23 operations. Shaded: 90 % bootstrap interval of the refit without five runs."
@@ -101,7 +104,7 @@ def own_view(
     )  # fmt: skip
     figure.add_hline(y=20, line={"color": INK, "dash": "dot"}, row=1, col=2)
     figure.update_xaxes(title="Tokens per parameter", type="log", dtick=1, row=1, col=1)
-    figure.update_yaxes(title="Predicted over measured (%)", range=[-8, 8], row=1, col=1)
+    figure.update_yaxes(title="Predicted over measured (%)", row=1, col=1)
     figure.update_xaxes(title="Compute (operations)", type="log", dtick=2, exponentformat="power", row=1, col=2)
     figure.update_yaxes(title="Best tokens per parameter", type="log", range=[0, 3], dtick=1, row=1, col=2)
     figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"})
