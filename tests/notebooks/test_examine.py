@@ -97,7 +97,7 @@ CASES = {
     "steep": (
         [Answer("eigenvalue 1", 4, 4, 4), Answer("trace", 20, 18, 22)],
         [Answer("eigenvalue 1", 4, 4, 4), Answer("trace", 20, -5, 45)],
-        "One direction holds 18 to 22 % of all curvature",
+        "One direction holds 18.2 to 22.2 % of all curvature",
     ),
     "wall": (
         [Answer("barrier of error, between two seeds", 0.3, 0.2, 0.4)],
