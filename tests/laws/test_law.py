@@ -58,6 +58,11 @@ def test_optimal_interval_holds_the_truth_and_no_optimum_is_infinite():
     assert best.D == 0
 
 
+def test_a_table_of_compute_and_ratio_alone_has_an_optimum():
+    law = fit_law(planted("overtraining")[["C", "M", "loss"]], "overtraining", n_bootstrap=0)
+    np.testing.assert_allclose(law.optimal(1e21).N, overtraining_best(1e21)[0], rtol=1e-4)
+
+
 def test_forms_without_a_split_have_no_optimum():
     law = fit_law(planted("power"), "power", n_bootstrap=0)
     rule = "form must predict from two of N, D, C and M to have an optimum, got 'power'; try additive"

@@ -81,10 +81,8 @@ def fit_law(
     point, objective = (best if reduction == "sum" else stopped_early)(whole, starts)
     draws = pd.DataFrame(whole.named(_bootstrap(whole, point, n_bootstrap, seed)))
     parameters = {name: float(values[0]) for name, values in whole.named(point[None]).items()}
-    told = frame.iloc[fitted.order]
-    centre = {
-        name: np.exp(np.log(values).mean()) for name in "NDCM" if (values := _told(told, name, names)) is not None
-    }
+    told = {name: _told(frame.iloc[fitted.order], name, names) for name in "NDCM"}
+    centre = {name: float(np.exp(np.log(values).mean())) for name, values in told.items() if values is not None}
     n, residuals = len(fitted.log_y), whole.residuals(point)
     law = Law(form, target, names, parameters, draws, level, objective, n, residuals, centre)
     warnings, unidentified = identified(law, fitted, whole, point)

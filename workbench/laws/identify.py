@@ -27,8 +27,7 @@ def identified(law: Law, sample: Sample, whole: Robust, point: Array) -> tuple[t
     found, (n, p) = _design(sample), (len(sample.log_y), len(law.parameters))
     if n < FEW * p:
         found.append(f"{n} rows for {p} parameters: the intervals are too narrow")
-    flat = _flat(law, whole, point)
-    if flat:
+    if flat := _flat(law, whole, point):
         found.append(f"{', '.join(flat)}: not identified by these rows; other values predict the same here")
     found += _bounds(law)
     wide = [name for name in _wide(law) if name not in flat]
@@ -44,20 +43,16 @@ def identified(law: Law, sample: Sample, whole: Robust, point: Array) -> tuple[t
 def _design(sample: Sample) -> list[str]:
     """Name variables of two values and variables that lie on one line in their logarithms."""
     logs = {name: np.log(values) for name, values in sample.variables.items()}
-    found = [
-        f"{k}: two values only, so its exponent rests on the form"
-        for k, v in logs.items()
-        if len(np.unique(v.round(9))) == 2
-    ]
+    two = [name for name, values in logs.items() if len(np.unique(values.round(9))) == 2]
+    found = [f"{name}: two values only, so its exponent rests on the form" for name in two]
     names, x = list(logs), np.stack([*logs.values()], axis=1)
     for i, name in enumerate(names[1:], 1):
         others = np.column_stack([np.ones(len(x)), x[:, :i]])
         slope, *_ = np.linalg.lstsq(others, x[:, i], rcond=None)
         if (x[:, i] - others @ slope).std() < LINE:
             known = " and ".join(names[:i])
-            found.append(
-                f"{known} and {name}: all rows lie on one line, {name} ~ {known}^{slope[-1]:.2g}, and off it none is"
-            )
+            line = f"all rows lie on one line, {name} ~ {known}^{slope[-1]:.2g}, and off it none is"
+            found.append(f"{known} and {name}: {line}")
     return found
 
 
@@ -66,8 +61,7 @@ def _flat(law: Law, whole: Robust, point: Array) -> list[str]:
     bare = whole.__class__(whole.form, whole.variables, whole.log_y, np.inf, whole.weights, whole.scale)
     curvature = bare(point[None], np.zeros(1, dtype=np.intp))[2][0]
     names = [*law.form.exponents, *law.form.coefficients]
-    gone = [i for i, name in enumerate(names) if law.parameters[name] == 0 and name in law.form.coefficients]
-    kept = [i for i in range(len(names)) if i not in gone]
+    kept = [i for i, name in enumerate(names) if law.parameters[name] != 0 or name in law.form.exponents]
     scale = np.sqrt(np.diag(curvature) + 1e-200)
     values, vectors = np.linalg.eigh((curvature / np.outer(scale, scale))[np.ix_(kept, kept)])
     weak = vectors[:, values < FLAT**2 * values.max()]
@@ -84,9 +78,6 @@ def _bounds(law: Law) -> list[str]:
 
 def _wide(law: Law) -> list[str]:
     """Name parameters whose intervals are wide."""
-    found = []
-    for name, (low, high) in law.intervals.items():
-        coefficient = name in law.form.coefficients
-        wide = high > FACTOR * max(low, 0) if coefficient else high - low > WIDTH * abs(law.parameters[name])
-        found += [name] if wide else []
-    return found
+    widths = {k: (high - low) / abs(law.parameters[k] or 1) for k, (low, high) in law.intervals.items()}
+    found = [k for k in law.form.exponents if widths[k] > WIDTH]
+    return [k for k, (low, high) in law.intervals.items() if k in law.form.coefficients and high > FACTOR * low] + found

@@ -81,7 +81,7 @@ class Law:
         if run:  # each draw meets each residual in turn, none of them twice more than another
             at = np.arange(len(draws))[:, None] * 7919 + np.arange(draws.shape[1])
             draws = draws * np.exp(-self.residuals[at % self.n])
-        low, high = self._ends(draws) if len(draws) else (np.full_like(values, np.nan),) * 2
+        low, high = self._ends(draws)
         return pd.DataFrame({"prediction": values, "low": low, "high": high}, index=frame.index)
 
     def optimal(self, compute: ArrayLike, *, flops: float = FLOPS) -> pd.DataFrame:
@@ -103,7 +103,8 @@ class Law:
         require(known, "form", "must predict from two of N, D, C and M to have an optimum", form.name, "try additive")
         parameters = {k: np.append(value, self.draws[k].to_numpy())[:, None] for k, value in self.parameters.items()}
         both = np.concatenate([c, c * np.exp(0.01)])
-        log_n = _best_size(form, parameters, both, float(np.log(self.centre["N"])), flops)
+        middle = self.centre.get("N") or (self.centre["C"] / flops / self.centre["M"]) ** 0.5
+        log_n = _best_size(form, parameters, both, float(np.log(middle)), flops)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # no best split: infinite
             log_n, exponent = log_n[:, : len(c)], (log_n[:, len(c) :] - log_n[:, : len(c)]) / 0.01
             split = _split(np.exp(log_n), c, flops)
@@ -111,7 +112,7 @@ class Law:
         found = {"N": split["N"], "D": split["D"], "tokens_per_parameter": split["M"], "exponent": exponent}
         table: dict[str, Array] = {"C": c}
         for name, values in {**found, self.target: target}.items():
-            low, high = self._ends(values[1:]) if len(values) > 1 else (np.full(len(c), np.nan),) * 2
+            low, high = self._ends(values[1:])
             table |= {name: values[0], f"{name}_low": low, f"{name}_high": high}
         return pd.DataFrame(table)
 
