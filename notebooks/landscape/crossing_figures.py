@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 
 from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish, log_axis
 
+ASIDE = dict(zip(KINDS, (0.97, 1.0, 1.03), strict=True))  # marks of the same density stand side by side
 LOOKS = {kind: (COLOURS[i], SYMBOLS[i]) for i, kind in enumerate(KINDS)}
 BELOW = {"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"}
 ARMS = ("pruned", "retrained", "shuffled, retrained", "from the start")
@@ -21,7 +22,7 @@ ARMS = ("pruned", "retrained", "shuffled, retrained", "from the start")
 def density_axis(densities: Sequence[float]) -> dict[str, Any]:
     """Return a log axis of densities with a tick at each, named as fractions."""
     names = ["1" if density == 1 else f"1/{1 / density:.3g}" for density in densities]
-    span = [np.log10(min(densities) / 1.25), np.log10(1.25)]
+    span = [np.log10(min(densities) / 1.25), np.log10(1.25 * max(densities))]
     return {"title": "Density (log)", "type": "log", "range": span, "tickvals": list(densities), "ticktext": names}
 
 
@@ -42,25 +43,28 @@ def dimension_figure(rows: pd.DataFrame) -> go.Figure:
             "arrayminus": [one.value - max(low, min(span)) for (_, one), (low, _) in zip(shown, ends, strict=True)],
         }
         figure.add_scatter(
-            x=[x for x, _ in points], y=[d for _, d in points], mode="markers", showlegend=False, row=1, col=1,
+            x=[x * ASIDE[kind] for x, _ in points], y=[d for _, d in points], mode="markers", showlegend=False,
+            row=1, col=1,
             marker={"color": colour, "symbol": f"{symbol}-open", "size": 5}, opacity=0.6,
-            hovertemplate=f"{kind}, one seed: density %{{x:.3g}}, d = %{{y:.3g}}<extra></extra>",
+            hovertemplate=f"{kind}, one seed: d = %{{y:.3g}}<extra></extra>",
         )  # fmt: skip
         figure.add_scatter(
-            x=[x for x, _ in shown], y=[one.value for _, one in shown], mode="lines+markers", name=kind, row=1, col=1,
+            x=[x * ASIDE[kind] for x, _ in shown], y=[one.value for _, one in shown], mode="lines+markers", name=kind,
+            row=1, col=1,
             legendgroup=kind, error_y=bars, line={"color": colour}, marker={"symbol": symbol, "size": 9},
             hovertext=[f"{kind}, density {x:g}: {one}" for x, one in shown], hoverinfo="text",
         )  # fmt: skip
         whole = [tables.arm(rows, kind, density).query("d == 0").accuracy for density in own]
         spread = [float(each.std(ddof=1)) if len(each) > 1 else 0.0 for each in whole]
         figure.add_scatter(
-            x=own, y=[each.mean() for each in whole], mode="lines+markers", showlegend=False, legendgroup=kind,
+            x=[x * ASIDE[kind] for x in own], y=[each.mean() for each in whole], mode="lines+markers",
+            showlegend=False, legendgroup=kind,
             error_y={"array": spread}, line={"color": colour}, marker={"symbol": symbol, "size": 9}, row=1, col=2,
-            hovertemplate=f"{kind}, density %{{x:.3g}}: accuracy %{{y:.3f}}<extra></extra>",
+            hovertemplate=f"{kind}: accuracy %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(**density_axis(densities))
     figure.update_yaxes(
-        title="d at 90 % of dense accuracy (log)", **log_axis([min(span) / 1.2, max(span) * 1.2]), row=1, col=1
+        title="d at 90 % of dense accuracy (log)", **log_axis([min(span), max(span) * 1.2]), row=1, col=1
     )
     figure.update_yaxes(title="Test accuracy", row=1, col=2)
     figure.update_layout(legend=BELOW)
@@ -73,7 +77,7 @@ def curvature_figure(rows: pd.DataFrame) -> go.Figure:
     """Draw sum and top of the curvatures inside subspaces against their dimension."""
     titles = ["Sum of the d eigenvalues over the trace", "Top eigenvalue over the whole space's"]
     figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.14)
-    D, total = int(rows.D.iloc[0]), rows["sum"] / rows.share * rows.d / rows.D
+    D, total = int(rows.D.iloc[0]), rows["sum"] / rows.share / rows.d * rows.D
     looks = {"random": (BLUE, "circle", "random subspace"), "through": (VERMILION, "square", "with top eigenvectors")}
     for name, (colour, symbol, said) in looks.items():
         own = rows[rows.arm == name]

@@ -325,7 +325,9 @@ def test_figures_show_what_was_measured():
     drawn = figures.dimension_figure(rows)
     assert len(drawn.data) == 9
     assert drawn.data[1].y[-1] == pytest.approx(60 * 0.343, rel=0.05)
-    assert len(figures.curvature_figure(curvature_table()).data) == 7
+    curved = figures.curvature_figure(curvature_table().assign(share=1.0))
+    assert len(curved.data) == 7
+    assert list(curved.data[0].y[:2]) == pytest.approx([4 / 1000] * 2)  # d / D where the share is one
     assert "5 at d = 256" in figures.coefficient_figure(chains).layout.title.subtitle.text
     assert figures.barrier_figure(wall_table()).data[1].y[0] == pytest.approx(0.02)
     assert [trace.name for trace in figures.further_figure(further_table()).data[1::2]] == [
