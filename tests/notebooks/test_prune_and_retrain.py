@@ -1,5 +1,6 @@
 """The study of pruning and retraining: networks of equal nonzeros, zeros that stay, tickets, verdicts, exercises."""
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -22,7 +23,8 @@ from savings import measure_savings
 
 import workbench
 from workbench import models
-from workbench.datasets import DataError
+from workbench.datasets.sources import PLACES
+from workbench.errors import DataError
 from workbench.exercises import WrongAnswer
 from workbench.sweeps import Sweep
 
@@ -119,10 +121,14 @@ def test_what_is_packed_comes_back(values):
     assert pruned.unpack(pruned.pack(values)).tolist() == values.astype(float).tolist()
 
 
-def test_a_text_that_is_not_there_is_asked_for(monkeypatch, tmp_path):
+def test_a_text_that_cannot_be_had_is_asked_for(monkeypatch, tmp_path):
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
+    (place,) = PLACES[pruned.TEXT]
+    unreached = dataclasses.replace(place.files[0], urls=("http://127.0.0.1:9/input.txt",))  # nothing listens
+    monkeypatch.setitem(PLACES, pruned.TEXT, (place._replace(files=(unreached,)),))
     pruned.data.cache_clear()
-    with pytest.raises(DataError, match="set WORKBENCH_DATA or choose text=none"):
+    with pytest.raises(DataError, match=r"input\.txt could not be downloaded: .*name in WORKBENCH_DATA a folder with"):
         pruned.data(pruned.TEXT)
 
 
