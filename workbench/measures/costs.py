@@ -76,4 +76,5 @@ def obstacle(here: Asked, item: str, pace: Mapping[str, float], budget: float) -
     size, name = (here.recipe.n_steps, "n_steps of the recipe") if item in _BY_STEPS else (here.n, "n_examples")
     fits = int(size * budget / took)
     smaller = f", {name} of {fits} in place of {size}" if fits else ""
-    return f"takes about {took:,.0f} s, more than the budget of {budget:,.0f}; raise it{smaller}, or use a GPU"
+    gpu = "" if "coefficient" in item else ", or use a GPU"  # chains run on the CPU only
+    return f"takes about {took:,.0f} s, more than the budget of {budget:,.0f}; raise it{smaller}{gpu}"
