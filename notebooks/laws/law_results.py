@@ -1,13 +1,13 @@
 """What the study on scaling laws measures: extrapolations from small runs, the Chinchilla forensics, a leaderboard."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from law_runs import TASKS, Runs
 
+from workbench.datasets import published
 from workbench.laws import FORMS, Form, Law, Range, fit_law
 
 GOPHER = 5.76e23  # training operations of Gopher, and of Chinchilla
@@ -112,10 +112,10 @@ def task_errors(runs: Runs, extrapolated: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def parameters_read(folder: Path) -> dict[str, dict[str, float]]:
+def parameters_read() -> dict[str, dict[str, float]]:
     """Read the published fits of the Chinchilla runs, ``data/published/chinchilla.csv``, by whose they are."""
-    table = pd.read_csv(folder / "data" / "published" / "chinchilla.csv").set_index("fit")
-    return {str(name): row[["E", "A", "B", "alpha", "beta"]].astype(float).to_dict() for name, row in table.iterrows()}
+    table = pd.DataFrame(published("chinchilla")).set_index("fit")[["E", "A", "B", "alpha", "beta"]].astype(float)
+    return {str(name): row.to_dict() for name, row in table.iterrows()}
 
 
 def objective(runs: pd.DataFrame, parameters: Mapping[str, float], delta: float = 1e-3) -> float:
@@ -132,13 +132,13 @@ def tokens_per_parameter(parameters: Mapping[str, float], compute: float = GOPHE
 
 
 def forensics(
-    runs: pd.DataFrame, published: Mapping[str, Mapping[str, float]], n_bootstrap: int
+    runs: pd.DataFrame, others: Mapping[str, Mapping[str, float]], n_bootstrap: int
 ) -> tuple[pd.DataFrame, Law]:
     """Set fits of the Chinchilla runs beside the published ones, and return the refit without five runs too.
 
     Args:
         runs: The fewest tokens per parameter first.
-        published: Parameters by whose they are.
+        others: Published parameters by whose they are.
         n_bootstrap: Resamples.
 
     Returns:
@@ -152,7 +152,7 @@ def forensics(
         f"all {len(runs)} runs": fit_law(runs, "additive", n_bootstrap=0).parameters,
         f"{len(fewer)} runs, mean stops early": fit_law(fewer, "additive", reduction="mean", n_bootstrap=0).parameters,
         f"{len(fewer)} runs, two digits": {k: float(f"{v:.2g}") for k, v in law.parameters.items()},
-        **published,
+        **others,
     }
     rows = [
         {"fit": name, **p, "objective": objective(fewer, p) / law.objective, "tokens": tokens_per_parameter(p)}

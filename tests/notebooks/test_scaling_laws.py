@@ -1,7 +1,6 @@
 """The study of scaling laws: planted laws come back, rules decide as written, figures, exercises."""
 
 import os
-from pathlib import Path
 from types import SimpleNamespace
 
 import law_checks
@@ -18,8 +17,7 @@ from workbench.exercises import WrongAnswer
 from workbench.laws import FORMS, fit_law
 from workbench.study import Study
 
-ROOT = Path(__file__).parents[2]
-PUBLISHED = law_results.parameters_read(ROOT)
+PUBLISHED = law_results.parameters_read()
 
 
 @pytest.fixture(scope="module")
