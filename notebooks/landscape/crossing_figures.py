@@ -11,6 +11,7 @@ from crossing_dimensions import KINDS
 from crossing_trials import CUTS
 from plotly.subplots import make_subplots
 
+from workbench.dimension import Estimate
 from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish, log_axis
 
 ASIDE = dict(zip(KINDS, (0.97, 1.0, 1.03), strict=True))  # marks of the same density stand side by side
@@ -37,29 +38,23 @@ def dimension_figure(rows: pd.DataFrame) -> go.Figure:
         found = [tables.estimate(rows, kind, density) for density in own]
         points = [(x, d) for x in own for d in tables.seed_dims(rows, kind, x) if np.isfinite(d)]
         shown = [(x, one) for x, one in zip(own, found, strict=True) if one.censored is None]
-        ends = [((one.low or 0), (one.high or one.value)) for _, one in shown]
-        bars = {
-            "array": [min(high, max(span)) - one.value for (_, one), (_, high) in zip(shown, ends, strict=True)],
-            "arrayminus": [one.value - max(low, min(span)) for (_, one), (low, _) in zip(shown, ends, strict=True)],
-        }
         figure.add_scatter(
             x=[x * ASIDE[kind] for x, _ in points], y=[d for _, d in points], mode="markers", showlegend=False,
-            row=1, col=1,
-            marker={"color": colour, "symbol": f"{symbol}-open", "size": 5}, opacity=0.6,
+            row=1, col=1, marker={"color": colour, "symbol": f"{symbol}-open", "size": 5}, opacity=0.6,
             hovertemplate=f"{kind}, one seed: d = %{{y:.3g}}<extra></extra>",
         )  # fmt: skip
         figure.add_scatter(
             x=[x * ASIDE[kind] for x, _ in shown], y=[one.value for _, one in shown], mode="lines+markers", name=kind,
-            row=1, col=1,
-            legendgroup=kind, error_y=bars, line={"color": colour}, marker={"symbol": symbol, "size": 9},
-            hovertext=[f"{kind}, density {x:g}: {one}" for x, one in shown], hoverinfo="text",
+            row=1, col=1, legendgroup=kind, error_y=_bars([one for _, one in shown], span), line={"color": colour},
+            marker={"symbol": symbol, "size": 9}, hoverinfo="text",
+            hovertext=[f"{kind}, density {x:g}: {one}" for x, one in shown],
         )  # fmt: skip
         whole = [tables.arm(rows, kind, density).query("d == 0").accuracy for density in own]
         spread = [float(each.std(ddof=1)) if len(each) > 1 else 0.0 for each in whole]
         figure.add_scatter(
             x=[x * ASIDE[kind] for x in own], y=[each.mean() for each in whole], mode="lines+markers",
-            showlegend=False, legendgroup=kind,
-            error_y={"array": spread}, line={"color": colour}, marker={"symbol": symbol, "size": 9}, row=1, col=2,
+            showlegend=False, legendgroup=kind, error_y={"array": spread}, line={"color": colour},
+            marker={"symbol": symbol, "size": 9}, row=1, col=2,
             hovertemplate=f"{kind}: accuracy %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(**density_axis(densities))
@@ -71,6 +66,12 @@ def dimension_figure(rows: pd.DataFrame) -> go.Figure:
     note = f"{rows.seed.nunique()} seeds. Left: 95 % intervals over seeds and test images, single seeds open; no mark "
     note += "where no tested d<br>is large or small enough. Right: mean and standard deviation over seeds."
     return finish(figure, "Pruned networks: how many dimensions do they need?", note, height=540)
+
+
+def _bars(found: Sequence[Estimate], tested: Sequence[int]) -> dict[str, Any]:
+    """Return error bars of estimates; an end that no run supports is that of the tested d."""
+    ends = [(one.value, max(one.low or 0, min(tested)), min(one.high or one.value, max(tested))) for one in found]
+    return {"array": [high - d for d, _, high in ends], "arrayminus": [d - low for d, low, _ in ends]}
 
 
 def curvature_figure(rows: pd.DataFrame) -> go.Figure:
