@@ -1,5 +1,6 @@
 """Law forensics: drop runs, change loss, form, reduction or rounding, and the fit moves at once."""
 
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Annotated, Any, Literal
 
@@ -9,9 +10,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from annotated_types import Ge, Le
 from law_figures import own_view
+from law_results import tokens_per_parameter
 
 from workbench import widgets
 from workbench.figures.live import LiveFigure
+from workbench.figures.style import BLUE, finish
 from workbench.laws import FORMS, fit_law
 from workbench.schema import Parameter
 
@@ -55,7 +58,40 @@ def explore_fits(runs: pd.DataFrame, share: float, *, live: bool | None = None) 
 
     for handle in handles.values():
         handle.observe(follow, names="value")
-    return ipywidgets.VBox([*handles.values(), figure])
+    again = Parameter(
+        "drop", Annotated[int, Ge(0), Le(30)], "int", OPENS["drop"], "runs of fewest tokens per parameter"
+    )
+    live_run = widgets.Live(partial(resample, runs), interval_view, (OPENS["drop"], ()), [again], label="Resample")
+    return ipywidgets.VBox([*handles.values(), figure, live_run])
+
+
+def resample(
+    runs: pd.DataFrame, report: Callable[[float, tuple[int, tuple[float, ...]]], None], drop: int
+) -> tuple[int, tuple[float, ...]]:
+    """Refit resamples of the runs, ten at a time; return the runs dropped and the best tokens per parameter of each."""
+    found: tuple[float, ...] = ()
+    for seed in range(20):
+        report(seed / 20, (drop, found))
+        draws = fit_law(runs.iloc[drop:], "additive", n_bootstrap=10, seed=seed).draws.to_dict("records")
+        found += tuple(tokens_per_parameter(draw) for draw in draws)
+    return drop, found
+
+
+def interval_view(numbers: tuple[int, tuple[float, ...]]) -> go.Figure:
+    """Draw the advice of each resample, in order."""
+    drop, found = numbers
+    figure = go.Figure()
+    figure.add_scatter(
+        x=np.sort(found), y=(np.arange(len(found)) + 0.5) / max(1, len(found)), mode="markers", marker={"color": BLUE},
+        name="resample", hovertemplate="%{x:.1f} tokens per parameter: share %{y:.2f} at most<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(title="Best tokens per parameter at 5.76e23 operations", range=[0, 50])
+    figure.update_yaxes(title="Share of the resamples", range=[0, 1])
+    note = "Press Resample: 200 bootstrap refits, ten at a time."
+    if found:
+        low, high = np.quantile(found, [0.05, 0.95])
+        note = f"{len(found)} bootstrap refits; 90 % between {low:.1f} and {high:.1f}."
+    return finish(figure, f"How sure is the advice? {drop} dropped", note, height=420)
 
 
 def view(runs: pd.DataFrame, share: float, drop: int, form: str, loss: str, reduction: str, digits: str) -> go.Figure:

@@ -120,13 +120,19 @@ def test_planted_runs_decide_nothing(monkeypatch, tmp_path, forensics):
 
 def test_forensics_follow_every_control(runs):
     box = law_explorer.explore_fits(runs.chinchilla, 0.2, live=True)
-    *handles, figure = box.children
+    *handles, figure, live = box.children
     titles = {figure.layout.title.text}
     handles[0].value = 0
     titles.add(figure.layout.title.text)
     handles[4].value = "2"
     titles.add(figure.layout.title.text)
     assert len(titles) == 3
+    said = []
+    drop, found = law_explorer.resample(runs.chinchilla, lambda part, numbers: said.append(part), 5)
+    assert (drop, len(found), len(said)) == (5, 200, 20)
+    assert 10 < np.median(found) < 25
+    assert "200 bootstrap refits" in law_explorer.interval_view((drop, found)).layout.title.subtitle.text
+    assert live.state == "ready"
     drawn = law_explorer.explore_fits(runs.chinchilla, 0.2, live=False)
     assert len(drawn.layout.sliders[0].steps) == 5
 
