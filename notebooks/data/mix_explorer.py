@@ -16,7 +16,7 @@ from workbench import widgets
 from workbench.schema import Parameter
 from workbench.seeds import generator
 
-N_DOMAINS, N_TARGETS = 6, 5
+N_DOMAINS, N_TARGETS, N_STEPS = 6, 5, 10
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,12 @@ def refit(runs: pd.DataFrame) -> Callable[..., Own]:
     def work(report: Callable[[float, Own], None], regressor: str, n_runs: int, target: str) -> Own:
         small, large = part(runs, "1M", "train"), part(runs, LARGE)
         drawn = generator(0, "mixtures", "own").permutation(len(small))[:n_runs]
-        predicted = fit(regressor, small.iloc[drawn], f"loss_{target}").predict(shares(large))
-        own = Own(regressor, n_runs, f"loss_{target}", predicted, large[f"loss_{target}"].to_numpy())
-        report(1.0, own)
+        truth = large[f"loss_{target}"].to_numpy()
+        for i in range(1, N_STEPS + 1):  # as if the runs came in one after the other
+            some = drawn[: max(8, n_runs * i // N_STEPS)]
+            predicted = fit(regressor, small.iloc[some], f"loss_{target}").predict(shares(large))
+            own = Own(regressor, len(some), f"loss_{target}", predicted, truth)
+            report(i / N_STEPS, own)
         return own
 
     return work

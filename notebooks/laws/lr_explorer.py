@@ -15,6 +15,7 @@ from workbench import widgets
 from workbench.schema import Parameter
 
 NEARS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)  # percent of the best loss
+N_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,10 @@ def refit(runs: pd.DataFrame) -> Callable[..., Held]:
 
     def work(report: Callable[[float, Held], None], held_out: str, near_percent: float) -> Held:
         near, size = near_percent / 100, next(n for n in runs.N.unique() if thousands(n) == held_out)
-        found = Held(near, optima(runs, near), hold_out(runs, [size], near=near, n_bootstrap=500))
-        report(1.0, found)
+        points = optima(runs, near)
+        for i in range(1, N_STEPS + 1):  # the intervals settle as resamples come in
+            found = Held(near, points, hold_out(runs, [size], near=near, n_bootstrap=50 * i))
+            report(i / N_STEPS, found)
         return found
 
     return work

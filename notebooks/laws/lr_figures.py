@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from workbench.figures.style import BLUE, COLOURS, GREY, INK, ORANGE, SKY, SYMBOLS, VERMILION, finish
 
 _TITLES = {"lr": "Learning rate", "batch": "Batch (tokens)"}
-_POWERS = {"exponentformat": "power"}
+_POWERS = {"exponentformat": "power", "dtick": "D2"}
 
 
 def thousands(count: float) -> str:
@@ -40,7 +40,8 @@ def bowl_figure(runs: pd.DataFrame, points: pd.DataFrame, law: Law, at: str) -> 
         x=grid.lr, y=grid.batch, mode="markers", name="a run", customdata=over, showlegend=False,
         marker={"colorscale": "Cividis", "size": 20, "symbol": "square",
                 "color": np.log10(np.clip(over, 0.05, 20)), "cmin": np.log10(0.05), "cmax": np.log10(20),
-                "colorbar": {"title": {"text": "% over<br>the best"}, "tickvals": np.log10([0.05, 0.25, 1, 5, 20]),
+                "colorbar": {"title": {"text": "% over the best", "side": "right"},
+                             "tickvals": np.log10([0.05, 0.25, 1, 5, 20]),
                              "ticktext": ["0.05", "0.25", "1", "5", "20"], "x": 1.01, "len": 0.8}},
         hovertemplate="learning rate %{x:.3g}, batch %{y:.3s}: %{customdata:.2f} % over the best<extra></extra>",
     )  # fmt: skip
@@ -206,7 +207,7 @@ def own_view(points: pd.DataFrame, held: pd.DataFrame, near: float) -> go.Figure
     figure.add_scatter(x=held.D, y=held.regret, error_y=bars, mode="markers", showlegend=False,
                        marker={"color": BLUE, "size": 10}, row=1, col=3)  # fmt: skip
     figure.update_yaxes(range=[0, max(1.0, float(held.high.max()) * 1.1)], row=1, col=3)
-    figure.update_xaxes(title="Tokens D", type="log", tickvals=[1e9, 1e10, 1e11], **_POWERS)
+    figure.update_xaxes(title="Tokens D", type="log", exponentformat="power", tickvals=[1e9, 1e10, 1e11])
     figure.update_xaxes(range=np.log10([points.D.min() / 1.5, points.D.max() * 1.5]).tolist())
     figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom"})
     note = f"N = {thousands(held.N.iloc[0])} held out, near-optimal within {100 * near:g} %: "

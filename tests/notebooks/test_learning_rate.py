@@ -170,7 +170,7 @@ def test_figures_and_the_live_refit():
     assert len(static.layout.sliders[0].steps) == 12
     reports = []
     held = lr_explorer.refit(runs)(lambda fraction, found: reports.append(fraction), "100M", 1.0)
-    assert (reports, held.near, held.held.N.unique().tolist()) == ([1.0], 0.01, [1e8])
+    assert (reports[-1], held.near, held.held.N.unique().tolist()) == (1.0, 0.01, [1e8])
     assert len(lr_explorer.draw(held).data) == len(lr_explorer.draw(held).data) == 7
     box = lr_explorer.explore_grids(runs, points, law, NEAR, live=True)
     assert box.children[1].controls["held_out"].value == "800M"
