@@ -306,5 +306,5 @@ def test_where_a_score_falls():
     right = np.arange(100) < 90
     packed = np.packbits(right).tobytes().hex()
     rows = [{"score": 0.9, "right": packed, "n": 100}]
-    assert measures.critical_density([0.5], [rows], rows[0]) == (0, 0, 0)  # paired: nothing differs
+    assert measures.critical_density([0.5], [rows], rows[0]) == (0, 0, 0.5)  # paired: nothing differs down to 0.5
     assert measures.right(rows[0]).sum() == 90

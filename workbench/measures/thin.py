@@ -65,7 +65,7 @@ def critical_density(
         drop: In units of the score.
 
     Returns:
-        Value, low, high; 0 where even the lowest density passes, nan ends where nothing tells the spread.
+        Value, low, high; value 0 where even the lowest density passes, nan ends where nothing tells the spread.
 
     Raises:
         InputError: If the arms are not one a density.
@@ -84,6 +84,7 @@ def critical_density(
         halves.append(_half_width(rows, dense))
     curves = [np.array(gains) + sign * np.nan_to_num(halves) for sign in (0, 1, -1)]
     value, low, high = (float(np.exp(statistics.crossing_isotonic(x, curve, 0))) for curve in curves)
+    high = max(high, min(densities))  # below the lowest one tested nothing is known
     return (value, np.nan, np.nan) if np.isnan(halves).any() else (value, low, high)
 
 
