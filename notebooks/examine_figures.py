@@ -9,11 +9,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from workbench.examine import Examination
-from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish
+from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish, log_axis
 from workbench.measures.asked import DENSITIES
 
 _LEFT, _RIGHT = {"row": 1, "col": 1}, {"row": 1, "col": 2}
-_LOG = {"type": "log", "dtick": "D2"}
 _LEGEND = {"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"}
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
@@ -24,6 +23,13 @@ def _panels(found: Examination, items: Sequence[str], note: str) -> tuple[go.Fig
     figure = make_subplots(1, 2, horizontal_spacing=0.14)
     figure.update_layout(legend=_LEGEND)
     return figure, note + (f"<br>Not measured: {', '.join(refused)}; the table says why." if refused else "")
+
+
+def _log(*values: Any) -> dict[str, Any]:
+    """Return the settings of a log axis with room for numbers, those that are positive and finite."""
+    known = np.concatenate([np.ravel(np.asarray(each, dtype=float)) for each in values])
+    known = known[np.isfinite(known) & (known > 0)]
+    return log_axis((known.min() / 1.3, known.max() * 1.3)) if len(known) else {"type": "log"}
 
 
 def _line(figure: go.Figure, x: Any, y: Any, name: str, i: int, where: dict[str, int], said: str, **more: Any) -> None:
@@ -55,9 +61,9 @@ def needs(found: Examination) -> go.Figure:
                 x=each.d, y=y, mode="markers", name=f"seed {seed}", legendgroup=str(seed), marker=marker,
                 showlegend=where is _LEFT, hovertemplate=f"{said}{what}<extra></extra>", **where,
             )  # fmt: skip
-    figure.update_xaxes(title="Dimension of the subspace, d (log scale)", **_LOG)
+    figure.update_xaxes(title="Dimension of the subspace, d (log scale)", **_log(rows.d, span))
     figure.update_yaxes(title=f"Test score ({metric})", **_LEFT)
-    figure.update_yaxes(title="File of the solution (bytes, log scale)", **_LOG, **_RIGHT)
+    figure.update_yaxes(title="File of the solution (bytes, log scale)", **_log(rows.bytes), **_RIGHT)
     return finish(figure, f"How many of {span[1]:,} parameters does it need?", note, height=520)
 
 
@@ -156,8 +162,11 @@ def crossings(found: Examination) -> go.Figure:
         x=d, y=share, mode="lines", name="d / D of the trace", line={"color": GREEN, "dash": "dot"},
         hovertemplate="d / D of the whole trace, d = %{x}: %{y:.3g}<extra></extra>", **_RIGHT,
     )  # fmt: skip
-    figure.update_xaxes(title="Density of the mask (log scale)", **_LOG, **_LEFT)
-    figure.update_yaxes(title="Dimensions needed (log scale)", **_LOG, **_LEFT)
-    figure.update_xaxes(title="Dimension of the subspace, d (log scale)", **_LOG, **_RIGHT)
-    figure.update_yaxes(title="Curvature (loss per unit squared, log scale)", **_LOG, **_RIGHT)
+    densities = [float(each.quantity.rpartition(" ")[2]) for each in answers]
+    ends = [end for each in answers for end in (each.low, each.value, each.high)]
+    figure.update_xaxes(title="Density of the mask (log scale)", **_log(densities), **_LEFT)
+    figure.update_yaxes(title="Dimensions needed (log scale)", **_log(ends), **_LEFT)
+    figure.update_xaxes(title="Dimension of the subspace, d (log scale)", **_log(d), **_RIGHT)
+    curved = [each["trace"] for each in inside["inside"]]
+    figure.update_yaxes(title="Curvature (loss per unit squared, log scale)", **_log(curved, tops, share), **_RIGHT)
     return finish(figure, "Pruned, and inside subspaces", note, height=520)

@@ -248,8 +248,12 @@ def test_a_stop_loses_nothing(tmp_path):
         if item == "barrier":
             raise KeyboardInterrupt
 
+    first = asked(network, data, tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        asked(network, data, tmp_path).run(CHEAP, stop)
+        first.run(CHEAP, stop)
+    told = len(seen)
+    first.plan()
+    assert len(seen) == told  # whom a stopped run told hears nothing of what comes after
     kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
     found = asked(network, data, tmp_path).run(CHEAP)
     assert set(found.answers) == set(CHEAP)

@@ -51,6 +51,9 @@ def _silent(fraction: float, item: str) -> None:
     """Tell nobody how far the work is."""
 
 
+_UNTOLD = (_silent, "", 0.0, 0.0)
+
+
 @dataclass(eq=False)
 class Examination:
     """A network, what is asked of it, and what has been found: ``plan`` states the work, ``run`` does it.
@@ -104,7 +107,7 @@ class Examination:
             require_choice("parts", part, tuple(PARTS))
         require(is_count(self.n_seeds, 2), "n_seeds", "must be a whole number, at least 2", self.n_seeds)
         self.answers, self.details, self.refused = dict[str, list[Answer]](), dict[str, Any](), dict[str, str]()
-        self._told: tuple[Any, ...] = (_silent, "", 0.0, 0.0)
+        self._told: tuple[Any, ...] = _UNTOLD
         self.fraction = 0.0
         data = self.train, self.test, self.loss, self.n_examples
         with alone(self.seed):
@@ -147,15 +150,18 @@ class Examination:
         self.refused |= {item: why for item, why in zip(wanted["item"], wanted.refused, strict=True) if why}
         todo = wanted[wanted.refused == ""]
         shares, done = todo.seconds / todo.seconds.sum(), 0.0
-        for part, item, share in zip(todo.part, todo["item"], shares, strict=True):
-            self._told = (progress or _silent, item, done, share)
-            self.tick(0.0)
-            try:
-                self.answers[item], self.details[item] = PARTS[part][item](self._asked)
-                self.refused.pop(item, None)
-            except (InputError, TrialError) as error:
-                self.refused[item] = str(error).partition("): ")[2] or str(error)
-            done += share
+        try:
+            for part, item, share in zip(todo.part, todo["item"], shares, strict=True):
+                self._told = (progress or _silent, item, done, share)
+                self.tick(0.0)
+                try:
+                    self.answers[item], self.details[item] = PARTS[part][item](self._asked)
+                    self.refused.pop(item, None)
+                except (InputError, TrialError) as error:
+                    self.refused[item] = str(error).partition("): ")[2] or str(error)
+                done += share
+        finally:
+            self._told = _UNTOLD  # what was stopped is not told of the next run
         return self
 
     def tick(self, fraction: float | None = None) -> None:

@@ -64,8 +64,8 @@ def choices(runs: pd.DataFrame, target: str) -> list[Parameter]:
     offered = tuple(dict.fromkeys([target, *targets]))[:N_TARGETS]
     return [
         Parameter("regressor", Literal[REGRESSORS], "", "boosting", "what is fitted"),
-        Parameter("n_runs", Literal[counts], "", n, "small runs that it sees"),
         Parameter("target", Literal[offered], "", target, "domain whose loss is predicted"),
+        Parameter("n_runs", Literal[counts], "", n, "small runs that it sees"),
     ]
 
 
