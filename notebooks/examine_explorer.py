@@ -89,7 +89,7 @@ def work_of(found: Examination) -> Callable[..., View]:
             report(fraction, replace(now, done=done, states=states, said=f"{part}, {n_steps:,} steps: {item}"))
 
         here.run([part], progress)
-        return replace(view(here, plan), said=f"{part}, {n_steps:,} steps: finished")
+        return replace(view(here, plan), said=f"{part}, {n_steps:,} steps: all done")
 
     return work
 

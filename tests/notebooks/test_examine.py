@@ -203,7 +203,7 @@ def test_the_explorer_does_parts_and_stops(found, monkeypatch):
     states = dict(zip(last.items, last.states, strict=True))
     assert states["curvature"] == "answered"
     assert states["scores"] == "to do"
-    assert last.said == "shape, 40 steps: finished"
+    assert last.said == "shape, 40 steps: all done"
     assert {len(examine_explorer.draw(view).data) for _, view in seen} == {2}
     assert any("at work" in view.states for _, view in seen)
 
