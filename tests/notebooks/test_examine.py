@@ -1,6 +1,7 @@
 """What the examination's notebook calls: networks by name, sentences, figures, explorer, checks."""
 
 import math
+import sys
 
 import examine_checks
 import examine_explorer
@@ -52,6 +53,7 @@ def test_a_file_by_its_name(file, monkeypatch):
     assert examine_networks.read("mine.py:make")["train"][0].shape == (200, 4)
     monkeypatch.syspath_prepend(file.parent)
     assert set(examine_networks.read("mine:make")) == {"model", "train"}
+    sys.modules.pop("mine")  # another test calls a study so
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ class Typed:
         ("intrinsic-d", ["intrinsic-dimension"]),
         ("intrinsic_d", ["intrinsic_dimension"]),
         ("dimension/", ["dimension/intrinsic_dimension"]),
-        ("mi", ["mine.ipynb"]),
+        ("mi", ["mixtures", "mine.ipynb"]),
         ("sub/", ["sub/deep.ipynb"]),
         ("[", []),
         ("nothing/of/the/kind", []),

@@ -24,7 +24,7 @@ def nonnegative(gram: Array, moment: Array) -> Array:
         Shape ``(..., K)``.
 
     Example:
-        >>> nonnegative(np.eye(2), np.array([3.0, -1.0])).tolist()
+        >>> nonnegative(np.eye(2), np.array([3.0, -1.0])).round(9).tolist()
         [3.0, 0.0]
     """
     scale = np.sqrt(np.maximum(np.diagonal(gram, axis1=-2, axis2=-1), 1e-300))
