@@ -158,7 +158,8 @@ class Examination:
                     self.answers[item], self.details[item] = PARTS[part][item](self._asked)
                     self.refused.pop(item, None)
                 except (InputError, TrialError) as error:
-                    self.refused[item] = str(error).partition("): ")[2] or str(error)
+                    said = str(error).partition("): ")[2] or str(error)
+                    self.refused[item] = said.partition("\n")[0]  # of many trials the first
                 done += share
         finally:
             self._told = _UNTOLD  # what was stopped is not told of the next run

@@ -1,7 +1,9 @@
 """Where each parameter tensor stands in theta."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -74,6 +76,17 @@ def layout_of(model: nn.Module) -> Layout:
         offset += parameter.numel()
     require(offset > 0, "model", "must have at least one trainable parameter", type(model).__name__)
     return Layout(tuple(entries))
+
+
+@contextmanager
+def holding(model: nn.Module) -> Iterator[None]:
+    """Keep a model's tensors: ``functional_call`` leaves those that it is given in a module that has two names."""
+    held: list[Any] = [(own, dict(own)) for m in model.modules() for own in (m._parameters, m._buffers)]
+    try:
+        yield
+    finally:
+        for own, before in held:
+            own.update(before)
 
 
 def _role(owner: nn.Module, name: str, parameter: Tensor) -> Role:

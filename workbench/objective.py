@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from workbench.errors import is_count, require, require_choice
 from workbench.examples import Tensors, source
-from workbench.layout import Point, layout_of
+from workbench.layout import Point, holding, layout_of
 from workbench.seeds import generator
 
 BatchStats = Literal["stored", "recalibrated"]
@@ -208,7 +208,8 @@ class Supervised:
             if batch_stats == "recalibrated":
                 self._recalibrate()
             self.model.eval()
-            yield
+            with holding(self.model):
+                yield
         finally:
             self.set_point(kept)
             self.grad.copy_(kept_grad)

@@ -7,9 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from curve_trials import LEVEL, WAYS
 from learning_curves import NEAR, REGRET, SAVING
-from plotly.subplots import make_subplots
 
-from workbench.figures.style import BLUE, COLOURS, FAINT, GREEN, GREY, INK, ORANGE, VERMILION, finish, log_axis
+from workbench.figures.style import BLUE, COLOURS, FAINT, GREEN, GREY, INK, ORANGE, VERMILION, finish, log_axis, panels
 from workbench.laws import FAMILIES
 
 NAMES = {"last value": "last value", "power": "power law", "power_offset": "power law + offset", "mmf": "MMF"}
@@ -25,7 +24,7 @@ def _style(way: str) -> tuple[str, str]:
 def error_figure(errors: Mapping[int, pd.DataFrame], n: int) -> go.Figure:
     """Draw mean errors of each way, a panel for each part of the curves that is seen."""
     titles = [f"Seen until 1/{cut} of the data" for cut in errors]
-    figure = make_subplots(1, len(errors), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.04)
+    figure = panels(1, len(errors), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.04)
     for col, table in enumerate(errors.values(), 1):
         for way in WAYS:
             row, (colour, symbol) = 100 * table.loc[way], _style(way)
@@ -90,10 +89,10 @@ def sampler_figure(compared: pd.DataFrame) -> go.Figure:
 
 def search_figure(epochs: pd.DataFrame, examples: pd.DataFrame) -> go.Figure:
     """Draw savings and regrets of searches that give up hopeless candidates."""
-    panels = (("TaskSet: epochs", epochs.groupby("task").mean(), 1.0, "Regret (nats of test loss)"),
-              ("LCDB: examples", examples, 100.0, "Regret (points of test error)"))  # fmt: skip
-    figure = make_subplots(1, 2, subplot_titles=[panel[0] for panel in panels], horizontal_spacing=0.13)
-    for col, (_, rows, scale, title) in enumerate(panels, 1):
+    shown = (("TaskSet: epochs", epochs.groupby("task").mean(), 1.0, "Regret (nats of test loss)"),
+             ("LCDB: examples", examples, 100.0, "Regret (points of test error)"))  # fmt: skip
+    figure = panels(1, 2, subplot_titles=[panel[0] for panel in shown], horizontal_spacing=0.13)
+    for col, (_, rows, scale, title) in enumerate(shown, 1):
         for way, said, colour, symbol in (
             ("behind", "who is behind the best", GREY, "x"), ("network", "network: chance < 5 %", VERMILION, "circle")
         ):  # fmt: skip
@@ -117,7 +116,7 @@ def search_figure(epochs: pd.DataFrame, examples: pd.DataFrame) -> go.Figure:
 def pick_figure(picked: pd.DataFrame) -> go.Figure:
     """Draw errors of predictions beside regrets of picking by them, on TaskSet."""
     titles = ("Error of the prediction", "Regret of picking by it")
-    figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.13)
+    figure = panels(1, 2, subplot_titles=titles, horizontal_spacing=0.13)
     for col, column in enumerate(("error", "regret"), 1):
         for i, way in enumerate(("last value", "power_offset", "ensemble", "network")):
             rows, (colour, symbol) = picked[picked.way == way], _style(way)
@@ -187,7 +186,7 @@ def curve_view(
     Returns:
         A figure of always the same traces.
     """
-    figure = make_subplots(1, 2, column_widths=[0.7, 0.3], horizontal_spacing=0.2)
+    figure = panels(1, 2, column_widths=[0.7, 0.3], horizontal_spacing=0.2)
     ends, grown = sorted(p for p in fan if p < 0.5), np.asarray(ahead)
     for p in ends:
         figure.add_scatter(

@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish
+from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish, panels
 
 _ARMS = {
     "law": ("over-training law, 5 runs", BLUE), "no M": ("no M, 5 runs", VERMILION),
@@ -91,7 +90,7 @@ def own_view(
     Returns:
         A figure of two panels, always with the same traces.
     """
-    figure = make_subplots(1, 2, horizontal_spacing=0.14)
+    figure = panels(1, 2, horizontal_spacing=0.14)
     for label, rows, colour, symbol in (("fitted", kept, BLUE, "circle"), ("dropped", ~kept, VERMILION, "x")):
         figure.add_scatter(
             x=(runs.D / runs.N)[rows], y=residuals[rows], mode="markers", name=label,

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from lr_laws import SETTINGS, Law
-from plotly.subplots import make_subplots
 
-from workbench.figures.style import BLUE, COLOURS, GREY, INK, ORANGE, SKY, SYMBOLS, VERMILION, finish
+from workbench.figures.style import BLUE, COLOURS, GREY, INK, ORANGE, SKY, SYMBOLS, VERMILION, finish, panels
 
 _TITLES = {"lr": "Learning rate", "batch": "Batch (tokens)"}
 _POWERS = {"exponentformat": "power", "dtick": "D2"}
@@ -70,7 +69,7 @@ def labels(points: pd.DataFrame) -> list[str]:
 
 def law_figure(points: pd.DataFrame, law: Law) -> go.Figure:
     """Draw best learning rates and batches against tokens, a line a size, and the law's lines."""
-    figure = make_subplots(1, 2, horizontal_spacing=0.12)
+    figure = panels(1, 2, horizontal_spacing=0.12)
     for column, setting in enumerate(SETTINGS, 1):
         for i, (n, part) in enumerate(points.groupby("N")):
             colour, symbol = COLOURS[i % len(COLOURS)], SYMBOLS[i % len(SYMBOLS)]
@@ -140,7 +139,7 @@ def regret_figure(left: pd.DataFrame, moe: pd.DataFrame) -> go.Figure:
         The figure.
     """
     titles = ("Dense models, the size held out", "Mixtures of experts, never fitted")
-    figure = make_subplots(2, 1, subplot_titles=titles, vertical_spacing=0.22, row_heights=[0.55, 0.45])
+    figure = panels(2, 1, subplot_titles=titles, vertical_spacing=0.22, row_heights=[0.55, 0.45])
     x = [[f"N = {thousands(row.N)}" for row in left.itertuples()], [thousands(row.D) for row in left.itertuples()]]
     bars = {"array": left.high - left.regret, "arrayminus": (left.regret - left.low).clip(lower=0), "color": GREY}
     arms = (
@@ -185,9 +184,7 @@ def own_view(points: pd.DataFrame, held: pd.DataFrame, near: float) -> go.Figure
     Returns:
         The figure.
     """
-    figure = make_subplots(
-        1, 3, subplot_titles=("Learning rate", "Batch (tokens)", "Regret (%)"), horizontal_spacing=0.09
-    )
+    figure = panels(1, 3, subplot_titles=("Learning rate", "Batch (tokens)", "Regret (%)"), horizontal_spacing=0.09)
     fitted = points[~points.N.isin(held.N)]
     for column, setting in enumerate(SETTINGS, 1):
         own = pd.concat([fitted[setting], held[f"{setting}_own"]])

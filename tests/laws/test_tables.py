@@ -212,16 +212,6 @@ def test_an_altered_table_is_refused(monkeypatch: pytest.MonkeyPatch, data: Path
         table("steplaw")
 
 
-@pytest.mark.parametrize("name", [name for name, origin in ORIGINS.items() if origin.flattened])
-def test_a_flattened_table_says_of_what(data: Path, name: str) -> None:
-    origin = ORIGINS[name]
-    wanted = (
-        rf"{name} was flattened from .*{origin.repository} at commit {origin.commit}.*name in WORKBENCH_DATA a folder"
-    )
-    with pytest.raises(DataError, match=wanted):
-        table(name)  # type: ignore[call-overload]
-
-
 def test_names() -> None:
     with pytest.raises(InputError, match=r"name must be one of steplaw, .*taskset_dpl, got 'step_law'"):
         table("step_law")  # type: ignore[call-overload]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -242,8 +243,14 @@ def _draws(curve: _Curve, runs: Runs, baseline: Runs, fraction: float | None) ->
         sources["slope"] = curve.slope_error, curve.slope_df
     shift = np.zeros(N_DRAWS)
     for name, (error, df) in sources.items():
-        shift += error * statistics.student_draws(df, N_DRAWS, generator(0, "intrinsic_dim", name))
+        shift += error * _student(df, name)
     return curve.crossing(shift), covers
+
+
+@lru_cache
+def _student(df: int, source: str) -> Array:
+    """Return the draws of one source, the same in every estimate; kept, since they are half of its cost."""
+    return statistics.student_draws(df, N_DRAWS, generator(0, "intrinsic_dim", source))
 
 
 def _ends(draws: Array, level: float, tested: tuple[int, int], censored: str | None) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """A figure on a page that the kernel changes while somebody looks at it."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,11 @@ class LiveFigure(go.FigureWidget):
             *traces, layout = map(_changes, self._drawn, now)
             moved = [i for i, changes in enumerate(traces) if changes]
             paths = {path for changes in traces for path in changes}
-            self.plotly_update({path: [traces[i].get(path, Undefined) for i in moved] for path in paths}, layout, moved)
+            style = {path: [traces[i].get(path, Undefined) for i in moved] for path in paths}
+            if moved or layout:
+                self._send_update_msg(style, layout, moved)
+                time.sleep(0.001)  # the thread that sends takes its turn: the page draws while the rest is done here
+                self._perform_plotly_update(style, layout, moved)
             self._drawn = now
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
@@ -82,9 +87,6 @@ class LiveFigure(go.FigureWidget):
                     state[f"_widget_{part}"] = self.trait_metadata(f"_widget_{part}", "to_json")(now[part], self)
             return state
 
-    def _handler_js2py_traceDeltas(self, change: object) -> None:
-        """Pass over what a page takes for its own default: plotly would drop that here, and stumbles over arrays."""
-
     def _fit(self, _: object) -> None:
         """Draw again on a page that has just shown the figure: before it stood there its width was unknown."""
         with self.lock:
@@ -94,7 +96,7 @@ class LiveFigure(go.FigureWidget):
 
 def _properties(figure: go.Figure) -> list[dict[str, Any]]:
     """Return what is set of each trace and of the layout, by paths such as ``marker.color``."""
-    return [dict(_leaves(part.to_plotly_json())) for part in (*figure.data, figure.layout)]
+    return [dict(_leaves(part)) for part in (*figure._data, figure._layout)]  # to_plotly_json copies every array
 
 
 def _changes(was: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """Palette, page and axes that all figures share."""
 
+import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 # Okabe and Ito (2008), "Color universal design", without the yellow, which is faint on white.
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -30,10 +33,26 @@ LOOK = go.layout.Template(
 )  # fmt: skip
 
 
+def panels(rows: int, cols: int, **arrangement: Any) -> go.Figure:
+    """Return an empty figure of several panels, as `plotly.subplots.make_subplots`, with the common look."""
+    figure = go.Figure(_arranged(json.dumps({"rows": rows, "cols": cols} | arrangement)), _validate=False)
+    figure._validate = figure.layout._validate = True  # of what goes in
+    return figure
+
+
+@cache  # it takes longer than drawing what goes in
+def _arranged(arrangement: str) -> dict[str, Any]:
+    """Return what makes a figure of panels."""
+    made = make_subplots(**json.loads(arrangement)).update_layout(template=LOOK)
+    return made.to_dict() | {"_grid_ref": made._grid_ref, "_grid_str": made._grid_str}
+
+
 def finish(figure: go.Figure, title: str, note: str, height: int = 500) -> go.Figure:
     """Give a figure its title, a note that says what the marks are, and the common look."""
-    figure.layout.template, figure.layout.height = LOOK, height
-    figure.layout.title = {"text": title, "subtitle": {"text": note}}
+    layout = figure.layout
+    checks, layout._validate = layout._validate, False  # as plotly sets its own: checking it takes half of a redraw
+    layout.template = LOOK
+    layout._validate, layout.height, layout.title = checks, height, {"text": title, "subtitle": {"text": note}}
     return figure
 
 

@@ -1,15 +1,17 @@
 """When has a learning curve shown enough? A power law fitted again at every point, and what it has still to fall."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import is_number, require
-from workbench.laws.curve_fits import fit, place
+from workbench.laws.curve_fits import Curves, Fits, fit, place
 from workbench.laws.curves import MIN_POINTS, check_curves
 from workbench.laws.families import FAMILIES, Array
+
+_INFINITY = 1e9  # as log x: there every power has fallen to nothing
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Trace:
 
 
 def functional_stopping(
-    x: ArrayLike, y: ArrayLike, threshold: float, *, horizon: float = np.inf, floor: float = 0.0
+    x: ArrayLike, y: ArrayLike, threshold: float, *, horizon: float = np.inf, floor: float = 0.0, anchored: bool = False
 ) -> Trace:
     """Fit a power law again at every point; stop once it has no more than a threshold left to fall.
 
@@ -54,7 +56,11 @@ def functional_stopping(
     accuracy are here ones that rise towards the final error. Its proximity condition bounds what is left until the
     asymptote, ours until a horizon: the whole data base, or infinity as in the source. The trend of a level may have
     an impossible asymptote; from the first possible one, the prediction level, its estimates count. The source starts
-    at three points; five are asked for here. Its anchoring of trends at the previous asymptote is left out.
+    at three points; five are asked for here.
+
+    One distorted point may tear a trend away. Against that the source anchors trends. Here, after the prediction
+    level, each is fitted to one observation more: the asymptote of the level before, at infinity. That definition is
+    taken at second hand, not from the source's text.
 
     Args:
         x: Examples, steps or epochs, positive, shape ``(n,)``, any order.
@@ -62,6 +68,7 @@ def functional_stopping(
         threshold: What may be left to gain, in units of y; positive.
         horizon: Size of the whole data base, in units of x.
         floor: Smallest possible value of y.
+        anchored: Whether trends are anchored; they are then fitted one after another, some hundredths of a second each.
 
     Returns:
         The trace; its ``stop`` uses only points up to that level.
@@ -88,11 +95,23 @@ def functional_stopping(
     x, y = x[order], y[order]
     levels = np.arange(MIN_POINTS, len(x) + 1)
     curves = place(x, np.where(np.arange(len(x)) < levels[:, None], y, np.nan), -np.inf)
-    fits = fit(curves, FAMILIES["power_offset"])
-    unit, alpha = curves.y_unit[:, 0], np.exp(fits.q[:, 0])
+    fits, unit = fit(curves, FAMILIES["power_offset"]), curves.y_unit[:, 0]
+    if anchored:
+        _anchor(curves, fits, fits.linear[:, 1] * unit >= floor)
+    alpha = np.exp(fits.q[:, 0])
     asymptote, left = fits.linear[:, 1] * unit, fits.linear[:, 0] * unit
     gap = left * (1 - (horizon / curves.x_unit[:, 0]) ** -alpha)
     possible = asymptote >= floor
     near = possible & (gap <= threshold)
     first, stop = (int(levels[found.argmax()]) if found.any() else None for found in (possible, near))
     return Trace(levels, x[levels - 1], asymptote, asymptote + left - gap, gap, first, stop)
+
+
+def _anchor(curves: Curves, fits: Fits, possible: NDArray[np.bool_]) -> None:
+    """Fit all levels after the first possible one again, each with the asymptote before it as one more observation."""
+    for i in range(int(possible.argmax()) + 1, len(possible) if possible.any() else 0):
+        one, end = curves.part(slice(i, i + 1)), fits.linear[i - 1, 1] * curves.y_unit[i - 1] / curves.y_unit[i]
+        more = {"u": _INFINITY, "y": float(end[0]), "seen": 1.0}
+        one = replace(one, **{key: np.hstack([getattr(one, key), [[value]]]) for key, value in more.items()})
+        again = fit(one, fits.family)
+        fits.q[i], fits.linear[i] = again.q[0], again.linear[0]

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from math import log
 
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from workbench.measures import goes, needs, shape
 from workbench.measures.asked import CHAINS, CROSSED, DENSITIES, INSIDE, SCORES, Asked, Found
 
@@ -29,6 +31,8 @@ def seconds(here: Asked, item: str, pace: Mapping[str, float]) -> float:
     search, products = (log(max(D, 4), 4) + 6 * S) * run, 100 * pace["product"]
     few = len(SCORES) * (5 * slope + len(DENSITIES) * (look + slope / 3))
     retraining, n_inside = few + 2 * len(DENSITIES) * S * (run / 5 + look), sum(d < D for d in INSIDE)
+    norms = any(isinstance(module, _BatchNorm) for module in here.subject.objective.model.modules())
+    point = slope / 3 * (1 + norms)  # statistics are taken anew at every point
     chains = 4.5 * CHAINS["n_chains"] * CHAINS["n_leapfrog"] * CHAINS["n_steps"] * slope
     return {
         "dimension": search,
@@ -37,13 +41,13 @@ def seconds(here: Asked, item: str, pace: Mapping[str, float]) -> float:
         "saved": retraining + 600 * slope / here.n * min(here.n, 256),
         "curvature": 2 * products,
         "spectrum": 3 * products,
-        "plane": 441 / 3 * slope,
-        "barrier": 2 * run + 4 * slope,
+        "plane": 441 * point,
+        "barrier": 2 * run + 11 * point,
         "coefficient": chains,
         "pruned_dimension": search * (1 + len(CROSSED)),
         "inside": (1 + n_inside) * products,
         "inside_coefficient": n_inside * chains,
-        "path": retraining + S * (run / 5 + 8 * slope),
+        "path": retraining + S * (run / 5 + 22 * point),
         "further": search + 2 * S * run,
     }[item]
 
@@ -75,6 +79,7 @@ def obstacle(here: Asked, item: str, pace: Mapping[str, float], budget: float) -
         return ""
     size, name = (here.recipe.n_steps, "n_steps of the recipe") if item in _BY_STEPS else (here.n, "n_examples")
     fits = int(size * budget / took)
-    smaller = f", {name} of {fits} in place of {size}" if fits else ""
+    enough = fits >= (3 if "coefficient" in item else 1)  # fewer examples give no temperature
+    smaller = f", {name} of {fits} in place of {size}" if enough else ""
     gpu = "" if "coefficient" in item else ", or use a GPU"  # chains run on the CPU only
     return f"takes about {took:,.0f} s, more than the budget of {budget:,.0f}; raise it{smaller}{gpu}"
