@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from workbench.examine import Examination
-from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish, log_axis
+from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish, log_axis, panels
 from workbench.measures.asked import DENSITIES
 
 _LEFT, _RIGHT = {"row": 1, "col": 1}, {"row": 1, "col": 2}
@@ -20,7 +19,7 @@ _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 def _panels(found: Examination, items: Sequence[str], note: str) -> tuple[go.Figure, str]:
     """Return two empty panels, and the note with what was refused."""
     refused = [item for item in items if item in found.refused or item not in found.answers]
-    figure = make_subplots(1, 2, horizontal_spacing=0.14)
+    figure = panels(1, 2, horizontal_spacing=0.14)
     figure.update_layout(legend=_LEGEND)
     return figure, note + (f"<br>Not measured: {', '.join(refused)}; the table says why." if refused else "")
 

@@ -1,8 +1,10 @@
 """Networks to examine: the built-in one, and any that a function somewhere returns."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,9 +34,10 @@ def read(name: str) -> dict[str, Any]:
     """Return what to hand to ``workbench.examine``.
 
     Args:
-        name: ``"digits"``, or ``"package.module:function"``, or ``"file.py:function"`` with a path from the working
-            folder or the project. The function is imported and called: naming it executes its code, with your rights.
-            It returns ``(model, train, test)``, the last of which may be missing, or a mapping of arguments.
+        name: ``"digits"``, or ``"package.module:function"``, or ``"file.py:function"`` with a path from the folder that
+            you are in, the notebook's or the project. What it imports may lie beside it. The function is called in that
+            folder: naming it executes its code, with your rights. It returns ``(model, train, test)``, the last of
+            which may be missing, or a mapping of arguments.
 
     Returns:
         Arguments by name.
@@ -46,7 +49,13 @@ def read(name: str) -> dict[str, Any]:
         return digits()
     place, colon, function = name.rpartition(":")
     require(bool(place and colon and function), "network", "must be digits, module:function or file.py:function", name)
-    with torch.random.fork_rng(), reading(f"network {name} must be a function that can be called", kind=InputError):
+    here = Path(os.environ.get("PWD", "."))  # a run's kernel works in the notebook's folder, its user elsewhere
+    home = next((folder for folder in (here, Path(), project_folder()) if (folder / place).is_file()), here)
+    remedy = "give its path from the folder you are in, or its whole path"
+    is_there = not place.endswith(".py") or (home / place).is_file()
+    require(is_there, "network", "must name a file that is there", place, remedy)
+    rule = f"network {name} must be a function that can be called"
+    with torch.random.fork_rng(), reading(rule, kind=InputError), contextlib.chdir(home):
         found = getattr(_module(place), function)()
     if isinstance(found, Mapping):
         given = dict(found)
@@ -59,13 +68,14 @@ def read(name: str) -> dict[str, Any]:
 
 
 def _module(place: str) -> Any:
-    """Import a module by its dotted name or its file."""
-    if not place.endswith(".py"):
+    """Import a module by its dotted name or its file, and what it imports from beside it or from this folder."""
+    file = Path(place).resolve() if place.endswith(".py") else None
+    beside = str(file.parent if file else Path.cwd())
+    if beside not in sys.path:
+        sys.path.append(beside)
+    if file is None:
         return importlib.import_module(place)
-    folders = (Path(), project_folder(), Path(os.environ.get("PWD", ".")))
-    file = next((folder / place for folder in folders if (folder / place).is_file()), Path(place))
     spec = importlib.util.spec_from_file_location(f"examined_{file.stem}", file)
-    require(spec is not None and file.is_file(), "network", "must name a file that is there", place)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -9,13 +9,25 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import torch
-from plotly.subplots import make_subplots
 
 import workbench
 from workbench.datasets import Dataset
 from workbench.errors import require
 from workbench.exercises import check
-from workbench.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, SYMBOLS, VERMILION, finish, log_axis
+from workbench.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY,
+    SYMBOLS,
+    VERMILION,
+    finish,
+    log_axis,
+    panels,
+)
 from workbench.seeds import generator
 from workbench.statistics import crossed_variance, student_draws
 from workbench.verdicts import Finding, judge_interval, n_to_decide
@@ -192,7 +204,7 @@ def draw(view: View) -> go.Figure:
     """Draw test accuracy against d, on the left, and validation accuracy against the step, on the right."""
     runs, D = view.runs, int(view.runs.d.max())
     means, first, span = runs.groupby("d").accuracy.mean(), runs.seed.iloc[0], [0.9, 1.2 * D]
-    figure, left, right = make_subplots(1, 2, horizontal_spacing=0.12), {"row": 1, "col": 1}, {"row": 1, "col": 2}
+    figure, left, right = panels(1, 2, horizontal_spacing=0.12), {"row": 1, "col": 1}, {"row": 1, "col": 2}
     level = {"mode": "lines", "hovertemplate": "%{fullData.name}: %{y:.3f}<extra></extra>", **left}
     for name, y, dash in (("whole network", means[D], "solid"), (f"{100 * BAR:g} % of it", BAR * means[D], "dash")):
         figure.add_scatter(x=span, y=[y] * 2, name=name, line={"color": INK, "dash": dash, "width": 1.5}, **level)

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import start_here
-from plotly.subplots import make_subplots
 
 import workbench
 from workbench import pruning
 from workbench.errors import require
 from workbench.exercises import check
-from workbench.figures.style import BLUE, INK, ORANGE, VERMILION, finish, log_axis
+from workbench.figures.style import BLUE, INK, ORANGE, VERMILION, finish, log_axis, panels
 from workbench.pruning.allocation import kept_count
 from workbench.schema import Parameter
 from workbench.verdicts import Finding
@@ -122,7 +121,7 @@ def draw(runs: pd.DataFrame, weights: np.ndarray, density: float = TENTH) -> go.
     Returns:
         The figure, always with the same traces.
     """
-    figure, row = make_subplots(1, 2, horizontal_spacing=0.12), shares(runs).loc[density]
+    figure, row = panels(1, 2, horizontal_spacing=0.12), shares(runs).loc[density]
     span, whole = [0.8 * runs.density.min(), 1.0], np.stack(list(runs.whole)).mean()
     left, right, said = {"row": 1, "col": 1}, {"row": 1, "col": 2}, f"density {density:g}"
     level = {"mode": "lines", "hovertemplate": "%{fullData.name}: %{y:.3f}<extra></extra>", **left}

@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import start_here
-from plotly.subplots import make_subplots
 from torch import Tensor
 
 import workbench
 from workbench import probes
 from workbench.errors import require
-from workbench.figures.style import BLUE, INK, ORANGE, finish
+from workbench.figures.style import BLUE, INK, ORANGE, finish, panels
 from workbench.verdicts import Finding
 
 PARTNER = 100  # seed s is joined with a network of its own: s + 100
@@ -105,7 +104,7 @@ def survey(objective: workbench.Supervised, span: probes.Span, n_points: int = 3
 
 def draw(seen: probes.Slice, span: probes.Span, walks: pd.DataFrame) -> go.Figure:
     """Draw the loss on the plane of three networks, on the left, and test accuracy along the ways, on the right."""
-    figure = make_subplots(1, 2, horizontal_spacing=0.22)
+    figure = panels(1, 2, horizontal_spacing=0.22)
     left, right = {"row": 1, "col": 1}, {"row": 1, "col": 2}
     z, (x, y) = np.log10(seen.loss.T), seen.axes
     ticks = [e for e in range(-6, 7) if np.nanmin(z) <= e <= np.nanmax(z)]

@@ -48,6 +48,19 @@ class Shared(nn.Module):
         return self.last(torch.tanh(self.again(torch.tanh(self.again(h)))))
 
 
+class Two(nn.Module):
+    """One layer with two names."""
+
+    def __init__(self):
+        super().__init__()
+        inner = nn.Linear(8, 8)
+        self.first, self.again, self.last = nn.Linear(6, 8), nn.Sequential(inner), nn.Linear(8, 3)
+        self.same = nn.Sequential(inner)
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.same(torch.tanh(self.again(torch.tanh(self.first(x)))))))
+
+
 class Both(nn.Module):
     """Returns outputs and hidden units, as a tuple or by name."""
 
@@ -71,6 +84,7 @@ NETWORKS = {
     "LayerNorm": lambda: perceptron(nn.LayerNorm(8)),
     "tied embedding": Tied,
     "shared module": Shared,
+    "module of two names": Two,
     "half precision": lambda: perceptron().half(),
     "bfloat16": lambda: perceptron().bfloat16(),
     "tuple": lambda: Both(False),
@@ -237,6 +251,36 @@ def test_what_takes_too_long_is_refused_with_a_remedy(tmp_path):
     assert plan.refused.str.fullmatch(r"takes about .* s, more than the budget of 0; raise it(, or use a GPU)?").all()
     plan = asked(network, data, tmp_path, recipe=Recipe(10**6), budget=20.0).plan().set_index("item")
     assert "n_steps of the recipe of" in plan.refused["dimension"]
+
+
+def test_of_many_failed_trials_the_first_is_told(tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(measures, "trained", fails)
+    found = asked(*made("plain"), tmp_path).run(["dimension"])
+    assert found.refused["dimension"].startswith("RuntimeError: no room")
+    assert found.refused["dimension"].count("no room") == 1
+
+
+def test_no_remedy_is_itself_refused(tmp_path):
+    network, data = made("plain")
+    here = asked(network, data, tmp_path)._asked
+    pace = {"step": 1.0, "look": 1.0, "gradient": 1.0, "product": 1.0}
+    took = measures.seconds(here, "coefficient", pace)
+    said = [measures.obstacle(here, "coefficient", pace, (n + 0.5) / here.n * took) for n in (2, 3)]
+    assert said[0].endswith("; raise it")
+    assert said[1].endswith("; raise it, n_examples of 3 in place of 60")
+
+
+def test_statistics_taken_anew_double_a_point_of_a_slice(tmp_path):
+    pace = {"step": 0.0, "look": 0.0, "gradient": 3.0, "product": 0.0}
+    took = []
+    for name in ("plain", "BatchNorm"):
+        network, data = made(name)
+        here = asked(network, data, tmp_path)._asked
+        took.append([measures.seconds(here, item, pace) for item in ("plane", "barrier")])
+    assert took == [[441, 11], [882, 22]]
 
 
 def test_a_stop_loses_nothing(tmp_path):

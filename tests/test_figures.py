@@ -1,11 +1,12 @@
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from plotly.subplots import make_subplots
 
 from workbench import figures
 from workbench.errors import InputError
 from workbench.figures.live import LiveFigure
-from workbench.figures.style import finish, log_axis
+from workbench.figures.style import finish, log_axis, panels
 
 
 def drawn(*heights):
@@ -29,6 +30,22 @@ def test_figures_that_differ_in_more_than_data_are_refused():
         figures.slider_figure([drawn(1), drawn(1, 2)], ["a", "b"])
 
 
+def test_panels_are_those_of_plotly_and_each_time_anew():
+    arrangement = {"subplot_titles": ["a", "b"], "column_widths": [0.3, 0.7], "specs": [[{}, {"secondary_y": True}]]}
+    ours, theirs = (
+        finish(make(1, 2, **arrangement), "title", "note")
+        .add_scatter(y=[1, 2], row=1, col=2, secondary_y=True)
+        .update_xaxes(title="d", row=1, col=2)
+        for make in (panels, make_subplots)
+    )
+    assert ours == theirs
+    empty = panels(1, 2, **arrangement)
+    assert (len(empty.data), empty.layout.xaxis2.title.text) == (0, None)
+    for wrong in (lambda: empty.add_scatter(z=[1]), lambda: empty.update_xaxes(tilte="d")):
+        with pytest.raises(ValueError, match=r"Did you mean|Invalid property"):
+            wrong()
+
+
 def test_log_axis_ticks_lie_inside():
     axis = log_axis((8, 1700))
     assert axis["ticktext"] == ["10", "20", "50", "100", "200", "500", "1,000"]
@@ -37,13 +54,18 @@ def test_log_axis_ticks_lie_inside():
 def test_a_page_loaded_again_is_told_what_was_drawn_last():
     live = LiveFigure(drawn(1, 1))
     live.follow(drawn(2, 3).update_traces(x=np.array([0.0, 1.0])))
-    defaults = [
-        {"uid": trace.uid, "type": "scatter", "y": list(trace.y), "x": {"0": 0.0}} for trace in live.data
-    ]  # a page's own
-    live.set_state({"_js2py_traceDeltas": {"trace_deltas": defaults, "trace_edit_id": live._last_trace_edit_id}})
     told = live.get_state()["_widget_data"]
     assert [trace["y"] for trace in told] == [[0, 2], [0, 3]]
     assert [trace["uid"] for trace in told] == [trace.uid for trace in live.data]
+
+
+def test_a_figure_that_is_changed_and_shown_again_is_followed():
+    figure = drawn(1)
+    live = LiveFigure(figure)
+    for height in (2, 3):
+        figure.data[0].y = [0, height]
+        live.follow(figure)
+        assert live.data[0].y == (0, height)
 
 
 def test_a_redraw_is_one_message_of_what_changed(monkeypatch):

@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from mix_models import ALONE, LARGE, REGRESSORS, part, shares
-from plotly.subplots import make_subplots
 from scipy.stats import spearmanr
 
-from workbench.figures.style import BLUE, COLOURS, GREY, INK, SKY, SYMBOLS, VERMILION, finish
+from workbench.figures.style import BLUE, COLOURS, GREY, INK, SKY, SYMBOLS, VERMILION, finish, panels
 
 _LOOK = {name: (COLOURS[i], SYMBOLS[i]) for i, name in enumerate(REGRESSORS)} | {ALONE: (INK, "x-thin")}
 
@@ -24,7 +23,7 @@ def ranking_figure(fits: pd.DataFrame, truth: np.ndarray) -> go.Figure:
     """
     whole = fits[fits.n_runs == fits.n_runs.max()].set_index("regressor")
     titles = [f"{name}: Spearman {whole.spearman[name]:.3f}" for name in REGRESSORS]
-    figure = make_subplots(1, 3, subplot_titles=titles, horizontal_spacing=0.11)
+    figure = panels(1, 3, subplot_titles=titles, horizontal_spacing=0.11)
     for column, name in enumerate(REGRESSORS, 1):
         predicted, pick = whole.predicted[name], int(np.argmin(whole.predicted[name]))
         marks = (
@@ -92,7 +91,7 @@ def domain_figure(table: pd.DataFrame) -> go.Figure:
         A row a domain, a panel a size; the other regressions as open marks.
     """
     sizes = list(dict.fromkeys(table["size"]))
-    figure = make_subplots(1, len(sizes), subplot_titles=[f"{size} parameters" for size in sizes], shared_yaxes=True,
+    figure = panels(1, len(sizes), subplot_titles=[f"{size} parameters" for size in sizes], shared_yaxes=True,
                            horizontal_spacing=0.03)  # fmt: skip
     order = table[(table.regressor == "boosting") & (table["size"] == sizes[-1])].sort_values("spearman").domain
     for column, size in enumerate(sizes, 1):

@@ -60,7 +60,7 @@ def accuracy_curve(name: str, runs: Runs, baseline: Runs, estimate: Estimate) ->
 def accuracy_versus_dimension(
     curves: Sequence[AccuracyCurve],
     *,
-    more: Sequence[tuple[float, float]] = (),
+    more: Sequence[Trace] = (),
     title: str = "Accuracy in a random subspace",
     y_title: str = "Test accuracy (fraction of examples)",
     checked: bool = True,
@@ -69,18 +69,19 @@ def accuracy_versus_dimension(
 
     Args:
         curves: One per network, all at the same fraction.
-        more: Further (d, score) that the axes must hold.
+        more: Further traces, x in d and y in scores, which the axes must hold.
         title: Above the figure.
         y_title: What was scored, with its unit.
         checked: Whether plotly checks every property, which takes longer than all else.
 
     Returns:
-        A figure with `TRACES_PER_CURVE` traces per network, in the order of ``curves``.
+        A figure with `TRACES_PER_CURVE` traces per network, in the order of ``curves``, and ``more`` behind them.
     """
-    every_dim = [d for curve in curves for d in curve["dims"]] + [d for d, _ in more]
+    every_dim = [d for curve in curves for d in curve["dims"]] + [d for trace in more for d in trace["x"]]
     span = (min(every_dim) / 1.15, max(every_dim) * 1.15)
     # The limits come from the runs alone, so that moving the threshold moves nothing else.
-    scores = np.array([s for curve in curves for s in curve["scores"]] + [score for _, score in more], dtype=float)
+    every_score = [s for curve in curves for s in curve["scores"]] + [y for trace in more for y in trace["y"]]
+    scores = np.array(every_score, dtype=float)
     low, high = (float(np.nanmin(scores)), float(np.nanmax(scores))) if np.isfinite(scores).any() else (0.0, 1.0)
     margin = 0.06 * max(high - low, 0.02)
     n, strip = len(curves), 22 * len(curves)  # pixels of the lower panel: one row per network
@@ -91,9 +92,10 @@ def accuracy_versus_dimension(
         yaxis={"title": {"text": y_title}, "range": [low - margin, high + margin], "domain": [split, 1]},
         yaxis2={"title": {"text": "Network"}, "range": [n - 0.4, -0.8], "domain": [0, split], "showgrid": False,
                 "tickvals": list(range(n)), "ticktext": [c["name"] for c in curves], "tickfont": {"size": 12}},
+        legend={"entrywidth": 220},  # pixels, whatever the names say: the plot would move with each interval's length
     )  # fmt: skip
     traces = [t for i, curve in enumerate(curves) for t in _curve_traces(curve, i, span, low - margin / 2)]
-    figure = go.Figure(traces, layout, _validate=checked)
+    figure = go.Figure([*traces, *more], layout, _validate=checked)
     note = f"Markers: single runs. Line: monotone fit. Dashed: {threshold_name(curves[0])} (band: its interval).<br>"
     note += "Below: intrinsic dimension with its 95 % interval"
     note += "; triangle: only a bound." if any(curve["censored"] for curve in curves) else "."

@@ -138,19 +138,17 @@ def draw_runs(
     measured: Sequence[Measured], fraction: float, own: Sequence[OwnRun], shown: str, **texts: str
 ) -> go.Figure:
     """Draw the accuracy figure at a threshold, with runs of the reader's own as stars, of one network or of all."""
-    alive = [run for run in own if run.accuracy is not None]
-    ends = [(run.d, run.accuracy) for run in alive if run.accuracy is not None]
-    figure = accuracy_versus_dimension(curves_at(measured, fraction), more=ends, checked=False, **texts)
-    if shown != ALL:
-        for trace in figure.data:
-            trace.visible = trace.legendgroup == shown
-    stars = [run for run in alive if shown in {ALL, run.network}]
-    figure.add_scatter(
+    stars = [run for run in own if run.accuracy is not None and shown in {ALL, run.network}]
+    trace = dict(
         x=[run.d for run in stars], y=[run.accuracy for run in stars], text=[str(run) for run in stars],
         name="your run", mode="markers", showlegend=bool(stars),
         marker={"symbol": "star", "size": 16, "color": ORANGE, "line": {"color": INK, "width": 1.5}},
         hovertemplate="your run: %{text}<br>test accuracy %{y:.4f}<extra></extra>",
     )  # fmt: skip
+    figure = accuracy_versus_dimension(curves_at(measured, fraction), more=[trace], checked=False, **texts)
+    if shown != ALL:
+        for drawn in figure.data[:-1]:
+            drawn.visible = drawn.legendgroup == shown
     return figure
 
 

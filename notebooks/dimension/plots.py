@@ -8,11 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 from marks import censored_symbol, errors, threshold_name
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 from returns import CartPole
 from scipy.stats import binomtest
 
-from workbench.figures.style import BLUE, COLOURS, GREY, INK, SKY, SYMBOLS, VERMILION, finish, log_axis
+from workbench.figures.style import BLUE, COLOURS, GREY, INK, SKY, SYMBOLS, VERMILION, finish, log_axis, panels
 
 NAME_WIDTH = 1.6  # a name of about ten letters covers D to 1.6 D
 SOLVED_AT = CartPole.solved_at  # steps, a mean return
@@ -95,7 +94,7 @@ def solved_fraction(
     n = table.shape[1]
     counts = (table >= SOLVED_AT).sum(axis=1)
     ends = np.array([binomtest(int(count), n).proportion_ci(method="wilson") for count in counts])
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.6, 0.4])
+    figure = panels(2, 1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.6, 0.4])
     x = np.concatenate([np.zeros(len(untrained)), np.repeat(dims, n)])
     y = np.concatenate([np.asarray(untrained, dtype=float), table.ravel()])
     shift = 0.5 * np.concatenate([spread(len(untrained)), np.tile(spread(n), len(dims))])

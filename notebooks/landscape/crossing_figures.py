@@ -9,10 +9,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from crossing_dimensions import KINDS
 from crossing_trials import CUTS
-from plotly.subplots import make_subplots
 
 from workbench.dimension import Estimate
-from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish, log_axis
+from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish, log_axis, panels
 
 ASIDE = dict(zip(KINDS, (0.97, 1.0, 1.03), strict=True))  # marks of the same density stand side by side
 LOOKS = {kind: (COLOURS[i], SYMBOLS[i]) for i, kind in enumerate(KINDS)}
@@ -30,7 +29,7 @@ def density_axis(densities: Sequence[float]) -> dict[str, Any]:
 def dimension_figure(rows: pd.DataFrame) -> go.Figure:
     """Draw intrinsic dimension and accuracy of pruned networks against density."""
     titles = ["Intrinsic dimension", "Accuracy, all kept weights trained"]
-    figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.12)
+    figure = panels(1, 2, subplot_titles=titles, horizontal_spacing=0.12)
     densities, span = sorted(set(rows.density), reverse=True), [*rows.d[rows.d > 0]]
     for kind in KINDS:
         colour, symbol = LOOKS[kind]
@@ -77,7 +76,7 @@ def _bars(found: Sequence[Estimate], tested: Sequence[int]) -> dict[str, Any]:
 def curvature_figure(rows: pd.DataFrame) -> go.Figure:
     """Draw sum and top of the curvatures inside subspaces against their dimension."""
     titles = ["Sum of the d eigenvalues over the trace", "Top eigenvalue over the whole space's"]
-    figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.14)
+    figure = panels(1, 2, subplot_titles=titles, horizontal_spacing=0.14)
     D, total = int(rows.D.iloc[0]), rows["sum"] / rows.share / rows.d * rows.D
     looks = {"random": (BLUE, "circle", "random subspace"), "through": (VERMILION, "square", "with top eigenvectors")}
     for name, (colour, symbol, said) in looks.items():
@@ -205,7 +204,7 @@ def section_figure(rows: pd.DataFrame, density: float, d: int) -> go.Figure:
     Returns:
         A figure with two traces a kind and panel, and a mark of the point in each.
     """
-    figure = make_subplots(1, 2, horizontal_spacing=0.12)
+    figure = panels(1, 2, horizontal_spacing=0.12)
     dims, densities = sorted(set(rows.d) - {0}), sorted(set(rows.density), reverse=True)
     goal = tables.FRACTION * float(tables.baseline_of(rows).scores.mean())
     for kind in KINDS:

@@ -10,9 +10,8 @@ from degenerate_edges import MORE
 from degenerate_planted import PLANTS, SIZES, ZERO
 from degenerate_trials import TASKS
 from interaction_basis import BASES
-from plotly.subplots import make_subplots
 
-from workbench.figures.style import COLOURS, GREEN, GREY, INK, SYMBOLS, finish, log_axis
+from workbench.figures.style import COLOURS, GREEN, GREY, INK, SYMBOLS, finish, log_axis, panels
 
 _NAMES = {"addition": "Modular addition", "digits": "Digits"}
 _BASIS = {"neurons": "neurons", "components": "principal components", "interaction": "interaction basis"}
@@ -93,7 +92,7 @@ def _rows(rows: pd.DataFrame) -> list[Any]:
 def coefficients(counted: pd.DataFrame, pairs: pd.DataFrame) -> go.Figure:
     """Draw learning coefficients against effective parameters, and of two modules against one network."""
     titles = [*(_NAMES[task] for task in TASKS), "Two modules or one"]
-    figure = make_subplots(1, 3, subplot_titles=titles, horizontal_spacing=0.1)
+    figure = panels(1, 3, subplot_titles=titles, horizontal_spacing=0.1)
     decays = sorted(counted.decay.unique())
     for col, task in enumerate(TASKS, 1):
         for i, decay in enumerate(decays):
@@ -135,7 +134,7 @@ def chains(counted: pd.DataFrame) -> go.Figure:
     """Draw the losses of the run whose chains agree best at the first arm, and of the one where they agree least."""
     disagree = counted.r_hat.str[0]
     shown = [counted.loc[disagree.idxmin()], counted.loc[disagree.idxmax()]]
-    figure = make_subplots(1, 2, horizontal_spacing=0.14, subplot_titles=[_named(one) for one in shown])
+    figure = panels(1, 2, horizontal_spacing=0.14, subplot_titles=[_named(one) for one in shown])
     for col, one in enumerate(shown, 1):
         for i, losses in enumerate(one.trace):
             figure.add_scatter(
@@ -156,7 +155,7 @@ def _named(one: Any) -> str:
 
 def edges_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Draw the loss against the edges kept in three bases, mean and range over seeds."""
-    figure = make_subplots(1, 2, horizontal_spacing=0.12, subplot_titles=[_NAMES[task] for task in TASKS])
+    figure = panels(1, 2, horizontal_spacing=0.12, subplot_titles=[_NAMES[task] for task in TASKS])
     for col, task in enumerate(TASKS, 1):
         runs = [one for one in found if one["task"] == task]
         for i, kind in enumerate(BASES):

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 from scipy.interpolate import RegularGridInterpolator
 from tour import N_CLASSES, n_outliers
 from tour_planes import Spot, View
 
-from workbench.figures.style import BLUE, COLOURS, GREY, INK, ORANGE, SYMBOLS, VERMILION, finish, log_axis
+from workbench.figures.style import BLUE, COLOURS, GREY, INK, ORANGE, SYMBOLS, VERMILION, finish, log_axis, panels
 
 _WARM = [[0, "white"], [1, ORANGE]]
 _AXES = {
@@ -32,7 +31,7 @@ def spectrum(shown: Mapping[str, Any], looks: Sequence[Mapping[str, Any]]) -> go
     Returns:
         Two panels.
     """
-    figure, left, right = make_subplots(1, 2, horizontal_spacing=0.14), {"row": 1, "col": 1}, {"row": 1, "col": 2}
+    figure, left, right = panels(1, 2, horizontal_spacing=0.14), {"row": 1, "col": 1}, {"row": 1, "col": 2}
     grid, values = np.array(shown["grid"]), np.array(shown["values"])
     bells = np.exp(-0.5 * ((grid[:, None] - values) / shown["width"]) ** 2).sum(1)
     exact = bells / (shown["width"] * np.sqrt(2 * np.pi) * len(values))
@@ -73,7 +72,7 @@ def maps(views: Mapping[str, View]) -> go.Figure:
     Returns:
         Two panels.
     """
-    figure = make_subplots(1, 2, horizontal_spacing=0.24)
+    figure = panels(1, 2, horizontal_spacing=0.24)
     for col, (kind, bar) in enumerate({"trajectory": 0.4, "filter": 1.0}.items(), 1):
         _add_map(figure, views[kind], {"row": 1, "col": col}, bar)
     first = views["trajectory"].explained or (np.nan, np.nan)
@@ -187,7 +186,7 @@ def ways(joins: Sequence[Mapping[str, Any]]) -> go.Figure:
 
 def chains(shown: Mapping[str, Mapping[str, Any]]) -> go.Figure:
     """Draw the losses that the learning coefficient's chains visit, where its value is known and for the network."""
-    figure = make_subplots(1, 2, horizontal_spacing=0.14)
+    figure = panels(1, 2, horizontal_spacing=0.14)
     for col, (name, found) in enumerate(shown.items(), 1):
         for i, losses in enumerate(found["trace"][:4]):
             figure.add_scatter(
@@ -210,7 +209,7 @@ def _estimate(found: Mapping[str, Any]) -> str:
 def spot(view: View, a: float, b: float, seen: Spot, digits: tuple[np.ndarray, list[int]]) -> go.Figure:
     """Draw a plane with a point in it, the digits' guesses there, and the curvatures; always the same traces."""
     specs: list[list[Any]] = [[{"rowspan": 2}, {}], [None, {}]]
-    figure = make_subplots(
+    figure = panels(
         2,
         2,
         specs=specs,

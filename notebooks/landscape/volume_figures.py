@@ -3,11 +3,10 @@
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 from volume_claims import AT, differences, seed_bits
 from volume_trials import HITS
 
-from workbench.figures.style import COLOURS, GREY, INK, SKY, SYMBOLS, finish
+from workbench.figures.style import COLOURS, GREY, INK, SKY, SYMBOLS, finish, panels
 from workbench.statistics import mean_interval
 
 _CLASS = ("mlp", "cnn", "linear", "polynomial", "radial")
@@ -26,7 +25,7 @@ def volume_figure(table: pd.DataFrame) -> go.Figure:
         are hit, found by splitting (open marks); bits against the dimension of teachers; classes on pairs of digits.
     """
     titles = ("Fitted against found", f"Teachers, error {AT:g}", f"Pairs of digits, error {AT:g}")
-    figure = make_subplots(1, 3, subplot_titles=titles, horizontal_spacing=0.09, column_widths=[0.36, 0.32, 0.32])
+    figure = panels(1, 3, subplot_titles=titles, horizontal_spacing=0.09, column_widths=[0.36, 0.32, 0.32])
     _add_fits(figure, table)
     _add_dimensions(figure, table)
     _add_digits(figure, table)

@@ -7,12 +7,11 @@ import numpy as np
 import plotly.graph_objects as go
 from merge_trials import ARMS as MERGE_ARMS
 from merge_trials import SETTINGS
-from plotly.subplots import make_subplots
 from soup_results import Merges, Soups
 from soup_tasks import SHIFTS
 from soup_trials import ARMS, KINDS
 
-from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish
+from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish, panels
 
 _KIND = dict(zip(KINDS, (BLUE, VERMILION), strict=True))
 _MERGE = dict(zip(MERGE_ARMS, ((VERMILION, "dash"), (BLUE, "solid"), (GREEN, "dot")), strict=False))
@@ -22,7 +21,7 @@ _THIN = 12  # segments drawn one by one
 def gain_figure(soups: Soups) -> go.Figure:
     """Draw what soups and ensemble of a shared start have over the best single run, in and out of distribution."""
     titles = [f"Images {SHIFTS[0]}", *(each.capitalize() for each in SHIFTS[1:])]
-    figure = make_subplots(1, len(SHIFTS), subplot_titles=titles, shared_yaxes=True)
+    figure = panels(1, len(SHIFTS), subplot_titles=titles, shared_yaxes=True)
     best = 100 * soups.right[:, 0, 0].mean(axis=2)
     for i in range(len(SHIFTS)):
         mean = 100 * soups.singles[:, 0, :, i].mean(axis=1) - best[:, i]
@@ -107,7 +106,7 @@ def gap_figure(soups: Soups) -> go.Figure:
 def lambda_figure(merges: Merges) -> go.Figure:
     """Draw accuracy over lambda, Fisher against plain, a panel a setting."""
     titles = [each.capitalize() for each in SETTINGS]
-    figure = make_subplots(2, 2, subplot_titles=titles, horizontal_spacing=0.12, vertical_spacing=0.19)
+    figure = panels(2, 2, subplot_titles=titles, horizontal_spacing=0.12, vertical_spacing=0.19)
     for i in range(len(SETTINGS)):
         place = {"row": i // 2 + 1, "col": i % 2 + 1}
         for arm, (colour, dash) in _MERGE.items():
@@ -137,7 +136,7 @@ def pair_view(soups: Soups, merges: Merges, value: float) -> go.Figure:
     Returns:
         A figure of two panels, always with the same traces.
     """
-    figure = make_subplots(1, 2, horizontal_spacing=0.14)
+    figure = panels(1, 2, horizontal_spacing=0.14)
     t = np.linspace(0, 1, soups.error.shape[3])
     at = int(np.abs(t - value).argmin())
     for k, (kind, colour) in enumerate(_KIND.items()):
@@ -173,7 +172,7 @@ def own_view(
     steps: Sequence[int], validation: Sequence[float], bars: Sequence[tuple[str, float, float]], title: str, note: str
 ) -> go.Figure:
     """Draw an expert of the reader's own: how it trains, and accuracies with and without it, in and out of shift."""
-    figure = make_subplots(1, 2, horizontal_spacing=0.26)
+    figure = panels(1, 2, horizontal_spacing=0.26)
     line: dict[str, Any] = {"mode": "lines+markers", "showlegend": False, "line": {"color": BLUE}}
     said = "step %{x:,}: validation accuracy %{y:.3f}<extra></extra>"
     figure.add_scatter(x=list(steps), y=list(validation), **line, hovertemplate=said, row=1, col=1)

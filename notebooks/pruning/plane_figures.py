@@ -7,10 +7,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plane_trials import BINS
 from planes import Plane
-from plotly.subplots import make_subplots
 from three_regimes import CONNECTED, REGIMES, SIMILAR, effects, regimes
 
-from workbench.figures.style import COLOURS, INK, ORANGE, SKY, SYMBOLS, finish, log_axis
+from workbench.figures.style import COLOURS, INK, ORANGE, SKY, SYMBOLS, finish, log_axis, panels
 
 _HOT = {"batch_size": "Batch size (smaller = hotter)", "epochs": "Epochs (fewer = hotter)"}
 # White to a colour that dark text is still read on.
@@ -47,16 +46,16 @@ def phase_plane(plane: Plane) -> go.Figure:
     """
     lmc, cka = plane.lmc.mean(0), plane.cka.mean(0)
     regime = regimes(lmc, cka)
-    panels: dict[str, tuple[np.ndarray, str, list[list[Any]], str]] = {
+    maps: dict[str, tuple[np.ndarray, str, list[list[Any]], str]] = {
         "Test error and regime": (100 * plane.error, "%", _WARM, ".1f"),
         "Linear mode connectivity": (lmc, "nats", _COOL, ".3f"),
         "Similarity of outputs (CKA)": (cka, "CKA", _COOL, ".3f"),
         "Top Hessian eigenvalue": (np.log10(np.maximum(plane.eigenvalue.mean(0), 1e-6)), "log10", _WARM, ".2f"),
     }
-    figure = make_subplots(2, 2, subplot_titles=list(panels), horizontal_spacing=0.2, vertical_spacing=0.17)
+    figure = panels(2, 2, subplot_titles=list(maps), horizontal_spacing=0.2, vertical_spacing=0.17)
     x, y = _grid(plane)
     names = np.array(REGIMES)[regime]
-    for i, (name, (z, unit, scale, digits)) in enumerate(panels.items()):
+    for i, (name, (z, unit, scale, digits)) in enumerate(maps.items()):
         row, col = divmod(i, 2)
         bar = {
             "title": {"text": unit},
@@ -166,7 +165,7 @@ def density_view(plane: Plane, density: float) -> go.Figure:
     """
     k, hot = plane.densities.index(density), _hot(plane)
     names = [plane.name(value) for value in plane.temperatures]
-    figure = make_subplots(1, 3, horizontal_spacing=0.13)
+    figure = panels(1, 3, horizontal_spacing=0.13)
     own = 100 * plane.wrong[:, :, k].mean(axis=2)
     spread = own.std(axis=0, ddof=1) if len(own) > 1 else np.zeros(len(names))
     regime = np.array(REGIMES)[regimes(plane.lmc.mean(0), plane.cka.mean(0))[:, k]]
@@ -207,7 +206,7 @@ def density_view(plane: Plane, density: float) -> go.Figure:
 
 def own_run(losses: Sequence[float], title: str, note: str, steps: Any = (), validation: Any = ()) -> go.Figure:
     """Draw a run of the reader's own: how the dense network trains, and the loss between its pruned copies."""
-    figure = make_subplots(1, 2, horizontal_spacing=0.14)
+    figure = panels(1, 2, horizontal_spacing=0.14)
     line: dict[str, Any] = {"mode": "lines+markers", "showlegend": False, "line": {"color": COLOURS[1]}}
     said = "step %{x:,}: validation accuracy %{y:.3f}<extra></extra>"
     figure.add_scatter(x=list(steps), y=list(validation), **line, hovertemplate=said, row=1, col=1)

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 from retrain_few import UNTRAINED
 from sparse_arms import ARMS
 
-from workbench.figures.style import COLOURS, GREY, INK, SYMBOLS, finish, log_axis
+from workbench.figures.style import COLOURS, GREY, INK, SYMBOLS, finish, log_axis, panels
 
 _DASHES = dict.fromkeys(UNTRAINED, "dot") | {
     "biases + norms": "dash",
@@ -27,7 +26,7 @@ def name_of(network: str) -> str:
 
 
 def _panels(networks: Sequence[str]) -> go.Figure:
-    figure = make_subplots(1, len(networks), subplot_titles=[name_of(n) for n in networks], horizontal_spacing=0.12)
+    figure = panels(1, len(networks), subplot_titles=[name_of(n) for n in networks], horizontal_spacing=0.12)
     return figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"})
 
 
@@ -117,7 +116,7 @@ def loss_after_retraining(table: pd.DataFrame) -> go.Figure:
 
 def ticket_curves(table: pd.DataFrame) -> go.Figure:
     """Draw accuracy and step of least validation loss against what is kept; ``table`` as from ``measure_tickets``."""
-    figure = make_subplots(1, 2, horizontal_spacing=0.14)
+    figure = panels(1, 2, horizontal_spacing=0.14)
     span = (table.kept.min() / 1.15, 1.15)
     for col, column in enumerate(("accuracy", "step"), 1):
         for i, arm in enumerate(("ticket", "reinitialised", "shuffled")):
@@ -149,16 +148,18 @@ def mask_view(runs: pd.DataFrame, shape: Sequence[int], bins: np.ndarray, reduct
     dense = own[own.arm == "dense"].iloc[0]
     run = dense if reduction == 1 else own[(own.arm == "gradual") & (own.reduction == reduction)].iloc[0]
     units, most = max(dense.inputs), max(run.inputs)
-    figure = make_subplots(1, 3, horizontal_spacing=0.13, column_widths=[0.3, 0.3, 0.4])
+    figure = panels(1, 3, horizontal_spacing=0.13, column_widths=[0.3, 0.3, 0.4])
     figure.add_heatmap(
         z=np.reshape(run.inputs, shape), zmin=0, zmax=most, colorscale="Blues", showscale=False, row=1, col=1,
         hovertemplate="pixel %{x}, %{y}: %{z} weights<extra></extra>",
     )  # fmt: skip
     layers = run.report["densities"]
     names = [f"layer {i}" for i in range(1, len(layers) + 1)]
+    density, floor = np.array([*layers.values()]), 0.003
     figure.add_scatter(
-        x=names, y=list(layers.values()), mode="markers", marker={"size": 12, "color": COLOURS[0]}, row=1, col=2,
-        hovertemplate="%{x}: density %{y:.3f}<extra></extra>", showlegend=False,
+        x=names, y=np.maximum(density, floor), mode="markers", row=1, col=2, showlegend=False, customdata=density,
+        marker={"size": 12, "color": COLOURS[0], "symbol": np.where(density < floor, "x", "circle")},
+        hovertemplate="%{x}: density %{customdata:.3f}<extra></extra>",
     )  # fmt: skip
     middle = (bins[1:] + bins[:-1]) / 2
     for name, each, colour in (("dense", dense, "#C8C8C8"), ("kept", run, COLOURS[1])):
@@ -169,13 +170,13 @@ def mask_view(runs: pd.DataFrame, shape: Sequence[int], bins: np.ndarray, reduct
     figure.update_xaxes(title="Pixel column", row=1, col=1)
     figure.update_yaxes(title="Pixel row", autorange="reversed", row=1, col=1)
     figure.update_xaxes(title="Layer", row=1, col=2)
-    figure.update_yaxes(title="Share of weights kept (log)", **log_axis((0.003, 1.5)), row=1, col=2)
+    figure.update_yaxes(title="Share of weights kept (log)", **log_axis((floor / 1.2, 1.5)), row=1, col=2)
     figure.update_xaxes(title="Weight", row=1, col=3)
     figure.update_yaxes(title="Weights", row=1, col=3)
     figure.update_layout(barmode="overlay", legend={"x": 0.99, "xanchor": "right", "y": 0.99})
     kept = run.report["n_kept"]
     note = f"{kept:,} of {run.report['n_parameters']:,} parameters, test accuracy {np.mean(run.scores):.3f} (one seed)."
-    note += f"<br>Left: kept of each pixel's {units} weights, white none, darkest {most}."
+    note += f"<br>Left: kept of each pixel's {units} weights, white none, darkest {most}. Cross: under {floor}."
     return finish(figure, f"MLP, 1 / {reduction} of the parameters", note, height=480)
 
 

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from linear_sharing import LINEAR_ARMS
-from plotly.subplots import make_subplots
 from pruned import paired
 from shared_arms import ARMS, PRUNERS, SHARED
 from wide_sparse import CONTROL, MASKS, MEMBERS, wide_right
 
-from workbench.figures.style import COLOURS, INK, SYMBOLS, finish, log_axis
+from workbench.figures.style import COLOURS, INK, SYMBOLS, finish, log_axis, panels
 
 _NAMES = {"mlp": "MLP", "lenet": "LeNet", "cnn": "CNN with BatchNorm"}
 _LOOKS = {
@@ -23,7 +22,7 @@ _BELOW = {"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom
 
 
 def _panels(titles: Sequence[str]) -> go.Figure:
-    figure = make_subplots(1, len(titles), subplot_titles=list(titles), horizontal_spacing=0.12)
+    figure = panels(1, len(titles), subplot_titles=list(titles), horizontal_spacing=0.12)
     return figure.update_layout(legend=_BELOW)
 
 
@@ -130,7 +129,7 @@ def sharing_view(runs: pd.DataFrame, shape: Sequence[int], bins: np.ndarray, com
     dense = own[own.arm == "dense"].iloc[0]
     found = {arm: own[(own.arm == arm) & (own.compression == compression)] for arm in (SHARED, *PRUNERS)}
     run = {arm: dense if each.empty else each.iloc[0] for arm, each in found.items()}
-    figure = make_subplots(1, 3, horizontal_spacing=0.14, column_widths=[0.3, 0.3, 0.4])
+    figure = panels(1, 3, horizontal_spacing=0.14, column_widths=[0.3, 0.3, 0.4])
     figure.add_heatmap(
         z=np.reshape(run["SNIP"].inputs, shape), zmin=0, colorscale="Blues", row=1, col=1,
         showscale=False,

@@ -1,8 +1,9 @@
 """Examine a ResNet-18: CPU time and peak memory of one trial of every kind, and the plan with its refusals.
 
-Run: ``nice -n 10 python tests/benchmarks/bench_examine.py [--device cuda] [--examples 8] [--batch 16] [--steps 3]``.
-11,173,962 parameters, images of CIFAR-10's size drawn at random with random labels: what is learned does not matter
-here. Each kind runs in a process of its own, so that its peak memory is its own; one thread.
+Run: ``nice -n 10 python tests/benchmarks/bench_examine.py [--device cuda] [--examples 8] [--batch 16] [--steps 3]
+[--threads 1] [--limit 3600] [--only plan]``. 11,173,962 parameters, images of CIFAR-10's size drawn at random with
+random labels: what is learned does not matter here. Each kind runs in a process of its own, so that its peak memory is
+its own, and is ended at the limit of seconds.
 """
 
 import argparse
@@ -69,6 +70,7 @@ def kinds(found: Examination) -> dict[str, Callable[[], Any]]:
     }
     return {
         "nothing": lambda: None,
+        "plan": lambda: print(found.plan().to_string(max_colwidth=130), flush=True),
         "trained, all": lambda: measures.trained(at.fresh(0), None, 0, recipe, **own),
         "trained, d = 1,000": lambda: measures.trained(at.fresh(0), 1000, 0, recipe, **own),
         "trained, d = 1,000 of a mask": lambda: measures.trained(at.fresh(0), 1000, 0, recipe, mask(), **own),
@@ -88,7 +90,7 @@ def kinds(found: Examination) -> dict[str, Callable[[], Any]]:
 
 def one(options: argparse.Namespace, folder: str, name: str, told: Any) -> None:
     """Run one kind and tell its seconds, peak memory in GiB and what went wrong."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     found, wrong = examination(options, folder), ""
     started, wall = time.process_time(), time.perf_counter()
     try:
@@ -104,27 +106,27 @@ def one(options: argparse.Namespace, folder: str, name: str, told: Any) -> None:
 def main() -> None:
     """Print the plan, then a line a kind."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("examples", 8), ("batch", 16), ("steps", 3)):
+    for name, default in (("examples", 8), ("batch", 16), ("steps", 3), ("threads", 1), ("limit", 3600)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    print(f"torch {torch.__version__}, {platform.machine()}, {options.device}, one thread")
+    print(f"torch {torch.__version__}, {platform.machine()}, {options.device}, {options.threads} threads")
+    context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
-        torch.set_num_threads(1)
         found = examination(options, folder)
         print(f"D = {found.subject.objective.D:,}, chunks of {found.subject.objective.chunk_size} examples")
         names = [name for name in kinds(found) if options.only in name]
-        if not options.only:
-            print(found.plan().to_string(max_colwidth=130), flush=True)
         del found
         for name in names:
-            context = multiprocessing.get_context("spawn")
             told = context.Queue()
             process = context.Process(target=one, args=(options, folder, name, told))
             process.start()
-            process.join()
-            cpu, wall, peak, wrong = told.get(timeout=5) if process.exitcode == 0 else (0, 0, 0, "killed")
+            process.join(options.limit)
+            late = process.is_alive()
+            process.kill()
+            ended = (0, 0, 0, f"not done in {options.limit} s" if late else "killed")
+            cpu, wall, peak, wrong = ended if late or process.exitcode else told.get(timeout=5)
             print(f"{name:>30} {cpu:9.1f} s CPU {wall:9.1f} s {peak:6.1f} GiB  {wrong}", flush=True)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from pathlib import Path
 
 import examine_checks
 import examine_explorer
@@ -35,6 +36,15 @@ def named():
 """
 
 
+@pytest.fixture(autouse=True)
+def imports(monkeypatch):
+    """Take back what a network's file leaves importable, or a later test in this process finds a module of its name."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("deep", "nets_of_a_user")]:
+        del sys.modules[name]
+
+
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "mine.py"
@@ -51,9 +61,23 @@ def test_a_file_by_its_name(file, monkeypatch):
     assert torch.equal(before, torch.get_rng_state())
     monkeypatch.chdir(file.parent)
     assert examine_networks.read("mine.py:make")["train"][0].shape == (200, 4)
-    monkeypatch.syspath_prepend(file.parent)
-    assert set(examine_networks.read("mine:make")) == {"model", "train"}
-    sys.modules.pop("mine")  # another test calls a study so
+
+
+@pytest.mark.parametrize("name", ["deep/mine.py:make", "deep.mine:make"])
+def test_from_the_shells_folder_with_what_lies_there(name, tmp_path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "data.txt").write_text("7")
+    text = (
+        "from pathlib import Path\nimport {0}\nimport torch\ndef make():\n    n = int(Path('data.txt').read_text())\n"
+    )
+    text += "    return {0}.Net(n, 2), (torch.ones(3, n), torch.ones(3).long())\n"
+    beside = "nets_of_a_user" if ".py" in name else "deep.nets_of_a_user"
+    (tmp_path / "deep/mine.py").write_text(text.format(beside))
+    (tmp_path / "deep/nets_of_a_user.py").write_text("from torch.nn import Linear as Net\n")
+    monkeypatch.setenv("PWD", str(tmp_path))
+    before = Path.cwd()
+    assert examine_networks.read(name)["model"].in_features == 7
+    assert Path.cwd() == before
 
 
 @pytest.mark.parametrize(
@@ -61,7 +85,7 @@ def test_a_file_by_its_name(file, monkeypatch):
     [
         ("mnist", "network must be digits, module:function or file.py:function, got 'mnist'"),
         ("nowhere:make", "network nowhere:make must be a function that can be called, got ModuleNotFoundError"),
-        ("nowhere.py:make", "network must name a file that is there, got 'nowhere.py'"),
+        ("nowhere.py:make", "network must name a file that is there, got 'nowhere.py'; give its path"),
         ("{file}:absent", "must be a function that can be called, got AttributeError"),
         ("{file}:bad", r"network must return \(model, train, test\) or a mapping of arguments, got 'int'"),
     ],

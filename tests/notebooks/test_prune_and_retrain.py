@@ -325,6 +325,17 @@ def test_the_masks_follow_the_density(runs):
     assert live.data[0].z.sum() == 64 * 300
 
 
+def test_a_layer_that_is_nearly_emptied_is_seen(runs):
+    layers = runs[(runs.arm == "gradual") & (runs.reduction == 16)].iloc[0].report["densities"]
+    kept = dict.fromkeys(layers, 0.5) | {list(layers)[1]: 0.001}
+    emptied = runs.assign(report=[report | {"densities": kept} for report in runs.report])
+    drawn = prune_figures.mask_view(emptied, (8, 8), sparse_arms.BINS, 16)
+    points, (low, _) = drawn.data[1], drawn.layout.yaxis2.range
+    assert list(points.marker.symbol) == ["circle", "x", "circle"]
+    assert list(points.customdata) == [0.5, 0.001, 0.5]
+    assert min(points.y) > 10**low
+
+
 def test_a_live_run_is_the_studys_own(sweep, runs):
     reports = []
     run = live_run(runs)(lambda fraction, each: reports.append(fraction), "gradual", 16)
