@@ -71,7 +71,8 @@ def train_small(
     objective = objective_of(dataset, n_train, width, noise, seed)
     c = Full(objective.theta_0)
     train(objective, c, recipe_of(len(objective.splits["train"]), n_epochs, batch_size, lr), seed)
-    return {"right": _right(objective, objective.theta), "weights": int(pruning.prunable(objective.layout).sum())}
+    n_weights = int(pruning.prunable(objective.layout).sum())
+    return {"right": _right(objective, _logits(objective, objective.theta)), "weights": n_weights}
 
 
 def train_column(
@@ -137,7 +138,7 @@ def train_column(
         _measure(objective, [copy[i] for copy in copies], mask, n_points, n_curvature, free)
         for i, mask in enumerate(masks)
     ]
-    return {"dense": _right(objective, dense.phi), "cells": cells}
+    return {"dense": _right(objective, _logits(objective, dense.phi)), "cells": cells}
 
 
 def connectivity(losses: Sequence[float]) -> float:
@@ -168,10 +169,13 @@ def _retrain(
     return [history.phi for history in histories]
 
 
-def _right(objective: Supervised, theta: Tensor) -> dict[str, Any]:
-    """Return which test images a network has right, packed."""
-    correct = objective.evaluate(theta, "test", batch_stats="recalibrated").correct
-    return pack(np.asarray(correct))
+def _logits(objective: Supervised, theta: Tensor) -> Tensor:
+    return objective.logits(theta, "test", batch_stats="recalibrated")
+
+
+def _right(objective: Supervised, logits: Tensor) -> dict[str, Any]:
+    """Return which test images are right by these logits, packed."""
+    return pack((logits.argmax(1) == objective.splits["test"].y).cpu().numpy())
 
 
 def _measure(
@@ -179,13 +183,13 @@ def _measure(
 ) -> dict[str, Any]:
     """Measure one cell of the plane."""
     losses = probes.barrier(objective, copies[0], copies[1], n_points=n_points).loss.tolist()
-    logits = [objective.logits(theta, "test", batch_stats="recalibrated") for theta in copies]
+    logits = [_logits(objective, theta) for theta in copies]
     x, y = objective.splits["train"].batch(torch.arange(n_curvature).clamp(max=len(objective.splits["train"]) - 1))
     few, point = Supervised(objective.model, Split(x, y)), objective.recalibrated(copies[0])
     top = probes.top_eigenpairs(few, point, 1, coordinates=Masked(point.theta, mask))
     weights = copies[0][mask & free].clamp(-3.99, 3.99)
     return {
-        "right": [_right(objective, theta) for theta in copies],
+        "right": [_right(objective, each) for each in logits],
         "losses": losses,
         "lmc": connectivity(losses),
         "cka": probes.linear_cka(*logits).value,
