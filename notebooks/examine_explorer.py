@@ -7,6 +7,7 @@ from typing import Any, Literal
 import ipywidgets
 import pandas as pd
 import plotly.graph_objects as go
+from examine_figures import broken
 
 from workbench import widgets
 from workbench.examine import Examination
@@ -26,6 +27,7 @@ class View:
     seconds: tuple[float, ...]
     states: tuple[str, ...]
     items: tuple[str, ...]
+    why: tuple[str, ...]  # where refused, in short lines
     said: str = ""
 
 
@@ -34,14 +36,18 @@ def view(found: Examination, plan: pd.DataFrame) -> View:
     items, refused = tuple(plan["item"]), dict(zip(plan["item"], plan.refused, strict=True)) | found.refused
     states = tuple("answered" if item in found.answers else "refused" if refused[item] else "to do" for item in items)
     done = tuple(float(state in ("answered", "refused")) for state in states)
-    return View(done, tuple(float(each) for each in plan.seconds), states, items)
+    why = tuple("" if state != "refused" else broken(refused[item]) for item, state in zip(items, states, strict=True))
+    return View(done, tuple(float(each) for each in plan.seconds), states, items, why)
 
 
 def draw(seen: View) -> go.Figure:
     """Draw a bar an item: how far it is."""
     figure = go.Figure()
-    rows = zip(seen.items, seen.states, seen.seconds, strict=True)
-    said = [f"{item}: {state}, planned for {seconds:,.1f} s" for item, state, seconds in rows]
+    rows = zip(seen.items, seen.states, seen.seconds, seen.why, strict=True)
+    said = [
+        f"{item}: {state}, planned for {seconds:,.1f} s" + (f"<br>{why}" if why else "")
+        for item, state, seconds, why in rows
+    ]
     figure.add_bar(
         x=[1.0] * len(seen.items), y=[*seen.items], orientation="h", marker={"color": "#EEEEEE"}, name="to do",
         text=said, textposition="none", hovertemplate="%{text}<extra></extra>", showlegend=False,
@@ -49,7 +55,7 @@ def draw(seen: View) -> go.Figure:
     figure.add_scatter(
         x=[*seen.done], y=[*seen.items], mode="markers", name="how far it is", text=said, showlegend=False,
         marker={"size": 13, "color": [_COLOURS[each] for each in seen.states], "symbol": [*map(_symbol, seen.states)]},
-        hovertemplate="%{text}, %{x:.0%} done<extra></extra>",
+        hovertemplate="%{x:.0%} done of %{text}<extra></extra>",
     )  # fmt: skip
     figure.update_layout(barmode="overlay", bargap=0.5)
     figure.update_xaxes(title="Part of the item that is done", range=[-0.04, 1.04], tickformat=".0%")

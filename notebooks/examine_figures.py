@@ -1,6 +1,8 @@
-"""Figures of an examination: numbers in, plotly out; what was refused leaves its panel empty."""
+"""Figures of an examination: numbers in, plotly out; where a panel is empty it says why."""
 
 from collections.abc import Sequence
+from html import escape
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,23 @@ def _panels(found: Examination, items: Sequence[str], note: str) -> tuple[go.Fig
     figure = panels(1, 2, horizontal_spacing=0.14)
     figure.update_layout(legend=_LEGEND)
     return figure, note + (f"<br>Not measured: {', '.join(refused)}; the table says why." if refused else "")
+
+
+def broken(text: str, width: int = 36) -> str:
+    """Return a text in lines that fit into half a figure."""
+    return "<br>".join(map(escape, wrap(text, width)))
+
+
+def _empty(figure: go.Figure, found: Examination, items: Sequence[str], where: dict[str, int]) -> None:
+    """Say in a panel that shows nothing why that is, in place of ticks that nothing stands on."""
+    said = {item: "answered without a finite number" for item in found.answers}
+    said |= {item: f"refused: {why}" for item, why in found.refused.items()}
+    text = "<br><br>".join(broken(f"{item} {said.get(item, 'not measured yet')}") for item in items)
+    look = {"showarrow": False, "font": {"size": 13, "color": GREY}, "xref": "x domain", "yref": "y domain"}
+    figure.add_annotation(text=text, x=0.5, y=0.5, **look, **where)
+    bare = {"showticklabels": False, "ticks": "", "showgrid": False, "type": "linear"}
+    figure.update_xaxes(**bare, **where)
+    figure.update_yaxes(**bare, **where)
 
 
 def _log(*values: Any) -> dict[str, Any]:
@@ -48,7 +67,8 @@ def needs(found: Examination) -> go.Figure:
     rows = pd.DataFrame(details.get("runs", []), columns=["d", "seed", "score", "bytes", "read"])
     whole = float(np.mean([run["score"] for run in details["whole"]])) if details else np.nan
     span = [1, found.subject.objective.D]
-    for name, level, dash in (("all trained", whole, "solid"), ("90 % of it", 0.9 * whole, "dash")):
+    levels = (("all trained", whole, "solid"), ("90 % of it", 0.9 * whole, "dash")) if details else ()
+    for name, level, dash in levels:
         said = f"{name}: %{{y:.3f}}<extra></extra>"
         look = {"color": INK, "dash": dash, "width": 1.5}
         figure.add_scatter(x=span, y=[level] * 2, name=name, mode="lines", line=look, hovertemplate=said, **_LEFT)
@@ -63,6 +83,8 @@ def needs(found: Examination) -> go.Figure:
     figure.update_xaxes(title="Dimension of the subspace, d (log scale)", **_log(rows.d, span))
     figure.update_yaxes(title=f"Test score ({metric})", **_LEFT)
     figure.update_yaxes(title="File of the solution (bytes, log scale)", **_log(rows.bytes), **_RIGHT)
+    for where in () if details else (_LEFT, _RIGHT):
+        _empty(figure, found, ["dimension"], where)
     return finish(figure, f"How many of {span[1]:,} parameters does it need?", note, height=520)
 
 
@@ -80,7 +102,8 @@ def goes(found: Examination) -> go.Figure:
     level = found.subject.given["score"] - 0.01
     bar = {"line": {"color": GREY, "dash": "dash", "width": 1.5}, "mode": "lines"}
     said = "one point below the network given: %{y:.3f}<extra></extra>"
-    figure.add_scatter(x=[0.01, 1], y=[level] * 2, name="one point less", hovertemplate=said, **bar, **_LEFT)
+    if drawn := bool(figure.data):
+        figure.add_scatter(x=[0.01, 1], y=[level] * 2, name="one point less", hovertemplate=said, **bar, **_LEFT)
     layers = found.details.get("saved", {}).get("densities", {})
     figure.add_bar(
         x=[*layers.values()], y=[*layers], orientation="h", marker={"color": BLUE}, name="kept share", showlegend=False,
@@ -90,6 +113,10 @@ def goes(found: Examination) -> go.Figure:
     figure.update_yaxes(title=f"Test score ({metric})", **_LEFT)
     figure.update_xaxes(title="Kept share of the layer", range=[0, 1.02], **_RIGHT)
     figure.update_yaxes(title="Layer", type="category", autorange="reversed", **_RIGHT)
+    if not drawn:
+        _empty(figure, found, ["scores", "retraining"], _LEFT)
+    if not layers:
+        _empty(figure, found, ["saved"], _RIGHT)
     return finish(figure, "How many of the weights can go?", note, height=560)
 
 
@@ -109,6 +136,9 @@ def shape(found: Examination) -> go.Figure:
     figure.update_yaxes(title="Density (log scale)", type="log", exponentformat="power", **_LEFT)
     figure.update_xaxes(title="Way from one network to the other, t", **_RIGHT)
     figure.update_yaxes(title="Error on the training sample", rangemode="tozero", **_RIGHT)
+    for item, seen, where in (("spectrum", spread, _LEFT), ("barrier", way, _RIGHT)):
+        if not seen:
+            _empty(figure, found, [item], where)
     return finish(figure, "What shape is the loss?", note, height=500)
 
 
@@ -120,7 +150,7 @@ def plane(found: Examination) -> go.Figure:
     said = "a = %{x:.2f}, b = %{y:.2f}<br>log10 of the loss %{z:.2f}<extra></extra>"
     figure.add_heatmap(
         x=seen.get("a", [0]), y=seen.get("b", [0]), z=np.log10(np.maximum(loss, 1e-12)), colorscale="Cividis",
-        colorbar={"title": {"text": "log10 loss"}}, hovertemplate=said, name="loss",
+        colorbar={"title": {"text": "log10 loss"}}, hovertemplate=said, name="loss", showscale=bool(seen),
     )  # fmt: skip
     figure.add_scatter(
         x=at[:, 0], y=at[:, 1], mode="lines+markers", name="trajectory", line={"color": VERMILION, "width": 2},
@@ -132,6 +162,8 @@ def plane(found: Examination) -> go.Figure:
     figure.update_yaxes(title="Second direction, b")
     held = f"{100 * sum(seen['explained']):.0f} % of its variance lie in it." if len(at) else "Random directions."
     note = f"Training loss on a plane; the line is the trajectory. {held}" if seen else "Not measured: plane."
+    if not seen:
+        _empty(figure, found, ["plane"], {})
     return finish(figure, "The loss on a plane through the network", note, height=520)
 
 
@@ -168,4 +200,7 @@ def crossings(found: Examination) -> go.Figure:
     figure.update_xaxes(title="Dimension of the subspace, d (log scale)", **_log(d), **_RIGHT)
     curved = [each["trace"] for each in inside["inside"]]
     figure.update_yaxes(title="Curvature (loss per unit squared, log scale)", **_log(curved, tops, share), **_RIGHT)
+    for item, seen, where in (("pruned_dimension", answers, _LEFT), ("inside", d, _RIGHT)):
+        if not seen:
+            _empty(figure, found, [item], where)
     return finish(figure, "Pruned, and inside subspaces", note, height=520)

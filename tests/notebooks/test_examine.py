@@ -221,6 +221,50 @@ def test_figures_before_and_after_the_work(found):
     assert {row["item"] for row in record["answers"]} == {"dimension", "spectrum", "barrier", "plane"}
 
 
+PANELS = {  # the items of each panel
+    "needs": (("dimension",), ("dimension",)),
+    "goes": (("scores", "retraining"), ("saved",)),
+    "shape": (("spectrum",), ("barrier",)),
+    "plane": (("plane",),),
+    "crossings": (("pruned_dimension",), ("inside",)),
+}
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_an_empty_panel_says_why(name, found, monkeypatch):
+    monkeypatch.setattr(found, "answers", {})
+    monkeypatch.setattr(found, "details", {})
+    reason = "takes about 1,234 s, more than the budget of 5; raise it, n_steps of the recipe of 3 in place of 40"
+    monkeypatch.setattr(found, "refused", {PANELS[name][0][0]: f"{reason}: <none>"})
+    notes = getattr(examine_figures, name)(found).layout.annotations
+    assert len(notes) == len(PANELS[name])
+    for note, items in zip(notes, PANELS[name], strict=True):
+        told = note.text.split("<br><br>")
+        for item, text in zip(items, told, strict=True):
+            why = f"refused: {reason}: &lt;none&gt;" if item in found.refused else "not measured yet"
+            assert text.replace("<br>", " ") == f"{item} {why}"
+            assert max(map(len, text.replace("&lt;", "<").replace("&gt;", ">").split("<br>"))) <= 36
+    assert len({(note.xref, note.yref) for note in notes}) == len(notes)
+
+
+def test_an_answer_without_a_finite_number_says_so(found, monkeypatch):
+    monkeypatch.setattr(found, "details", {})
+    monkeypatch.setattr(found, "answers", {"pruned_dimension": [Answer("d at density 1", math.inf)]})
+    left, _ = examine_figures.crossings(found).layout.annotations
+    assert left.text.replace("<br>", " ") == "pruned_dimension answered without a finite number"
+
+
+def test_the_explorer_says_why_an_item_is_refused(found, monkeypatch):
+    monkeypatch.setattr(found, "answers", {})
+    plan = found.plan()
+    plan.loc[plan["item"] == "plane", "refused"] = "takes about 9 s, more than the budget of 5; raise it"
+    figure = examine_explorer.draw(examine_explorer.view(found, plan))
+    for shown in figure.data:
+        said = dict(zip(shown.y, shown.text, strict=True))
+        assert said["plane"].endswith(" s<br>takes about 9 s, more than the<br>budget of 5; raise it")
+        assert "<br>" not in said["spectrum"]
+
+
 def test_the_explorer_does_parts_and_stops(found, monkeypatch):
     monkeypatch.setitem(CHAINS, "n_steps", 8)
     seen = []
