@@ -18,10 +18,10 @@ _LEGEND = {"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "botto
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
-def _panels(found: Examination, items: Sequence[str], note: str) -> tuple[go.Figure, str]:
+def _panels(found: Examination, items: Sequence[str], note: str, between: float = 0.14) -> tuple[go.Figure, str]:
     """Return two empty panels, and the note with what was refused."""
     refused = [item for item in items if item in found.refused or item not in found.answers]
-    figure = panels(1, 2, horizontal_spacing=0.14)
+    figure = panels(1, 2, horizontal_spacing=between)
     figure.update_layout(legend=_LEGEND)
     return figure, note + (f"<br>Not measured: {', '.join(refused)}; the table says why." if refused else "")
 
@@ -47,7 +47,16 @@ def _log(*values: Any) -> dict[str, Any]:
     """Return the settings of a log axis with room for numbers, those that are positive and finite."""
     known = np.concatenate([np.ravel(np.asarray(each, dtype=float)) for each in values])
     known = known[np.isfinite(known) & (known > 0)]
-    return log_axis((known.min() / 1.3, known.max() * 1.3)) if len(known) else {"type": "log"}
+    if not len(known):
+        return {"type": "log"}
+    room = max(1.3, (10 * known.min() / known.max()) ** 0.5)  # at least a decade: it holds three ticks or more
+    return log_axis((known.min() / room, known.max() * room))
+
+
+def short(name: str, most: int = 20) -> str:
+    """Return a layer's name without the role that ends it, its middle left out where it is long."""
+    name = name.removesuffix(".weight")
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[1 - most // 2 :]}"
 
 
 def _line(figure: go.Figure, x: Any, y: Any, name: str, i: int, where: dict[str, int], said: str, **more: Any) -> None:
@@ -82,7 +91,7 @@ def needs(found: Examination) -> go.Figure:
             )  # fmt: skip
     figure.update_xaxes(title="Dimension of the subspace, d (log scale)", **_log(rows.d, span))
     figure.update_yaxes(title=f"Test score ({metric})", **_LEFT)
-    figure.update_yaxes(title="File of the solution (bytes, log scale)", **_log(rows.bytes), **_RIGHT)
+    figure.update_yaxes(title="Its file (bytes, log scale)", **_log(rows.bytes), **_RIGHT)
     for where in () if details else (_LEFT, _RIGHT):
         _empty(figure, found, ["dimension"], where)
     return finish(figure, f"How many of {span[1]:,} parameters does it need?", note, height=520)
@@ -91,7 +100,7 @@ def needs(found: Examination) -> go.Figure:
 def goes(found: Examination) -> go.Figure:
     """Draw the score against density by every score, and what is left of each layer."""
     note = "Left: the network given, pruned at once, and (retrained) trained on under the mask, mean of seeds.<br>"
-    figure, note = _panels(found, ["scores", "retraining", "saved"], note + "Right: what stays of each layer.")
+    figure, note = _panels(found, ["scores", "retraining", "saved"], note + "Right: what stays of each layer.", 0.26)
     rows, metric = found.details.get("scores", {}).get("rows", {}), found.subject.objective.metric_name
     said = "density %{x:.3g}: %{y:.3f}"
     for i, (name, each) in enumerate(rows.items()):
@@ -106,13 +115,16 @@ def goes(found: Examination) -> go.Figure:
         figure.add_scatter(x=[0.01, 1], y=[level] * 2, name="one point less", hovertemplate=said, **bar, **_LEFT)
     layers = found.details.get("saved", {}).get("densities", {})
     figure.add_bar(
-        x=[*layers.values()], y=[*layers], orientation="h", marker={"color": BLUE}, name="kept share", showlegend=False,
-        hovertemplate="%{y}: %{x:.3f} of its weights stay<extra></extra>", **_RIGHT,
+        x=[*layers.values()], y=[*range(len(layers))], orientation="h", marker={"color": BLUE}, name="kept share",
+        text=[*layers], textposition="none", hovertemplate="%{text}: %{x:.3f} of its weights stay<extra></extra>",
+        showlegend=False, **_RIGHT,
     )  # fmt: skip
+    names, each = [short(name) for name in layers], max(1, -(-len(layers) // 15))  # more labels would overlap
+    ticks = {"tickvals": [*range(0, len(names), each)], "ticktext": names[::each], "tickfont": {"size": 12}}
     figure.update_xaxes(title="Density: kept share of the weights (log scale)", type="log", **_LEFT)
     figure.update_yaxes(title=f"Test score ({metric})", **_LEFT)
     figure.update_xaxes(title="Kept share of the layer", range=[0, 1.02], **_RIGHT)
-    figure.update_yaxes(title="Layer", type="category", autorange="reversed", **_RIGHT)
+    figure.update_yaxes(title="Layer", autorange="reversed", **ticks, **_RIGHT)
     if not drawn:
         _empty(figure, found, ["scores", "retraining"], _LEFT)
     if not layers:
@@ -125,7 +137,8 @@ def shape(found: Examination) -> go.Figure:
     note = "Left: how the Hessian's eigenvalues are spread, smoothed.<br>Right: the error on the way between two seeds."
     figure, note = _panels(found, ["spectrum", "barrier"], note)
     spread, way = found.details.get("spectrum", {}), found.details.get("barrier", {})
-    density = np.maximum(np.array(spread.get("density", []), dtype=float), 1e-9)
+    density = np.array(spread.get("density", []), dtype=float)
+    density = np.where(density > 1e-9, density, np.nan)  # a floor would look like a value
     said = "eigenvalue %{x:.3g}: density %{y:.3g}<extra></extra>"
     figure.add_scatter(
         x=spread.get("grid", []), y=density, mode="lines", line={"color": BLUE}, name="density", hovertemplate=said,
@@ -160,9 +173,10 @@ def plane(found: Examination) -> go.Figure:
     )  # fmt: skip
     figure.update_xaxes(title="First direction, a")
     figure.update_yaxes(title="Second direction, b")
-    held = f"{100 * sum(seen['explained']):.0f} % of its variance lie in it." if len(at) else "Random directions."
-    note = f"Training loss on a plane; the line is the trajectory. {held}" if seen else "Not measured: plane."
+    held = f"the line is the trajectory, {100 * sum(seen.get('explained', ())):.0f} % of its variance lie in the plane"
+    note = f"Training loss on a plane; {held if len(at) else 'its directions are random'}."
     if not seen:
+        note = "Not measured: plane."
         _empty(figure, found, ["plane"], {})
     return finish(figure, "The loss on a plane through the network", note, height=520)
 
@@ -199,7 +213,7 @@ def crossings(found: Examination) -> go.Figure:
     figure.update_yaxes(title="Dimensions needed (log scale)", **_log(ends), **_LEFT)
     figure.update_xaxes(title="Dimension of the subspace, d (log scale)", **_log(d), **_RIGHT)
     curved = [each["trace"] for each in inside["inside"]]
-    figure.update_yaxes(title="Curvature (loss per unit squared, log scale)", **_log(curved, tops, share), **_RIGHT)
+    figure.update_yaxes(title="Loss per unit squared (log scale)", **_log(curved, tops, share), **_RIGHT)
     for item, seen, where in (("pruned_dimension", answers, _LEFT), ("inside", d, _RIGHT)):
         if not seen:
             _empty(figure, found, [item], where)

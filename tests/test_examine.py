@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,13 +15,15 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import workbench
-from workbench import measures
+from workbench import measures, probes
 from workbench.errors import InputError
 from workbench.examine import PARTS, Examination
+from workbench.measures import costs, needs
 from workbench.measures.asked import CHAINS
 from workbench.recipes import Recipe
 
 RECIPE = Recipe(4, batch_size=30)
+PACE = {"step": 1e-4, "look": 1e-4, "gradient": 1e-4, "product": 1e-4}
 CHEAP = ("scores", "curvature", "barrier")  # pruning, derivatives and training
 
 
@@ -214,7 +217,8 @@ def test_three_examples(tmp_path):
     assert why["scores"] == "3 test examples cannot tell a loss of 1 points; give 100 or more"
     assert why["curvature"] == ""
     found.run(["needs", "curvature"])
-    assert found.to_frame().note.iloc[0] == f"refused: {why['dimension']}"
+    row = found.to_frame().iloc[0]
+    assert (row.quantity, row.note) == ("dimension", f"refused: {why['dimension']}")
     assert found.answers["curvature"][0].n == 3
 
 
@@ -251,6 +255,83 @@ def test_what_takes_too_long_is_refused_with_a_remedy(tmp_path):
     assert plan.refused.str.fullmatch(r"takes about .* s, more than the budget of 0; raise it(, or use a GPU)?").all()
     plan = asked(network, data, tmp_path, recipe=Recipe(10**6), budget=20.0).plan().set_index("item")
     assert "n_steps of the recipe of" in plan.refused["dimension"]
+
+
+def test_a_density_that_learns_nothing_leaves_the_others_their_answers(tmp_path, monkeypatch):
+    whole = needs.search
+
+    def search(here, density=1.0):
+        if density in fails:
+            raise InputError("recipe must lead above chance")
+        return whole(here)
+
+    monkeypatch.setattr(needs, "search", search)
+    found, fails = asked(*made("plain"), tmp_path, recipe=Recipe(30, lr=0.02, batch_size=30)), (0.05,)
+    answers = {each.quantity: each for each in found.run(["pruned_dimension"]).answers["pruned_dimension"]}
+    assert answers["d at density 0.05"].note == "refused: recipe must lead above chance"
+    assert np.isnan(answers["d at density 0.05"].value)
+    assert not np.isnan([answers[f"d at density {density}"].value for density in ("1", "0.5", "0.2")]).any()
+    fails = (1,)
+    assert asked(*made("plain"), tmp_path).run(["pruned_dimension"]).refused.keys() == {"pruned_dimension"}
+
+
+def test_what_memory_does_not_hold_is_refused_before_it_is_tried(tmp_path, monkeypatch):
+    network, data = made("plain")
+    found = asked(network, data, tmp_path, recipe=Recipe(4), other=NETWORKS["plain"]())
+    at = found.subject
+    assert at.bytes == pytest.approx(4 * (8 + 3 + 3 + 8 + 6), rel=0.5)  # what both layers, ReLU and loss keep
+    trained = []
+    monkeypatch.setattr(costs, "memory", lambda device: (20 * at.objective.D + 2 * 50.5 * at.bytes) / 0.7)
+    monkeypatch.setattr(measures, "paces", lambda _, __, recipe, **___: trained.append(recipe) or PACE)
+    why = found.plan().set_index("item").refused
+    assert [each.batch_size for each in trained] == [2]  # nothing was tried that does not fit
+    short = {
+        item
+        for item, text in why.items()
+        if "does not fit into 0 GiB of memory; use a batch_size of at most 50" in text
+    }
+    assert short == {
+        "dimension",
+        "retraining",
+        "saved",
+        "pruned_dimension",
+        "path",
+        "further",
+    }  # two networks are given
+    assert set(why[~why.index.isin(short)]) == {""}
+    monkeypatch.setattr(costs, "memory", lambda device: 0.0)
+    assert found.plan().refused[0].endswith("use a machine with more, or a smaller network")
+    monkeypatch.undo()
+    assert 2**29 < costs.memory(torch.device("cpu")) < 2**50
+    assert measures.fitting(found._asked) is found.recipe
+
+
+def test_subspaces_take_a_product_a_dimension_at_most_twice(tmp_path, monkeypatch):
+    network, data = made("plain")
+    found, of, n = asked(network, data, tmp_path), probes.Landscape.products, []
+
+    @contextmanager
+    def counted(self, *kind):
+        with of(self, *kind) as product:
+            yield lambda v: n.append(1) or product(v)
+
+    monkeypatch.setattr(probes.Landscape, "products", counted)
+    pace = dict.fromkeys(PACE, 0.0) | {"product": 1.0}
+    planned = measures.seconds(found._asked, "inside", pace)
+    assert planned == 200 + 2 * 10 + 2 * 30  # of 83 dimensions
+    for d in (10, 30):
+        measures.curvature(found.subject.sample, found.subject.point, d)
+    assert 60 <= len(n) <= 2 * 10 + 2 * 30
+
+
+def test_another_network_given_is_not_trained_in_the_plan(tmp_path):
+    network, data = made("plain")
+    pace = PACE | {"step": 9.0}
+    took = [
+        measures.seconds(asked(network, data, tmp_path, other=other)._asked, "barrier", pace)
+        for other in (None, NETWORKS["plain"]())
+    ]
+    assert took[0] > 2 * 4 * 9 > took[1]
 
 
 def test_of_many_failed_trials_the_first_is_told(tmp_path, monkeypatch):

@@ -121,7 +121,7 @@ class Examination:
 
     def plan(self) -> pd.DataFrame:
         """Return a row an item: about how many seconds it takes, by work of each kind timed here; why it is refused."""
-        pace = self._asked.around("paces", recipe=asdict(self.recipe))
+        pace = self._asked.around("paces", recipe=asdict(measures.fitting(self._asked)))
         items = [(part, item) for part in self.parts for item in PARTS[part]]
         told = [
             (measures.seconds(self._asked, item, pace), measures.obstacle(self._asked, item, pace, self.budget))
@@ -176,7 +176,7 @@ class Examination:
         rows = []
         for part, item in ((name, item) for name in PARTS for item in PARTS[name]):
             rows += [(part, item, *answer) for answer in self.answers.get(item, [])]
-            rows += [(part, item, *Answer("", note=f"refused: {why}")) for why in [self.refused.get(item)] if why]
+            rows += [(part, item, *Answer(item, note=f"refused: {why}")) for why in [self.refused.get(item)] if why]
         return pd.DataFrame(rows, columns=["part", "item", *Answer._fields])
 
     def _ask(self, item: str, settings: Sequence[Mapping[str, Any]]) -> list[Any]:

@@ -247,6 +247,25 @@ def test_an_empty_panel_says_why(name, found, monkeypatch):
     assert len({(note.xref, note.yref) for note in notes}) == len(notes)
 
 
+def test_labels_of_many_long_layers_do_not_run_into_the_other_panel(found, monkeypatch):
+    names = [f"features.stage{i}.unit1.attention.lstm.x_amps.amp1.fc1.weight" for i in range(40)]
+    monkeypatch.setattr(found, "details", {"saved": {"densities": dict.fromkeys(names, 0.5)}})
+    figure = examine_figures.goes(found)
+    axis, bars = figure.layout.yaxis2, figure.data[-1]
+    assert len(axis.ticktext) == len(axis.tickvals) <= 15
+    assert max(map(len, axis.ticktext)) <= 20
+    assert [*bars.text] == names
+    assert len(set(bars.y)) == 40
+    assert examine_figures.short("first.weight") == "first"
+
+
+@pytest.mark.parametrize("values", [[16000, 29000], [5.0], [3, 4e5]])
+def test_a_log_axis_has_three_ticks_or_more(values):
+    axis = examine_figures._log(values)
+    assert len(axis["tickvals"]) >= 3
+    assert 10 ** axis["range"][0] < min(values) <= max(values) < 10 ** axis["range"][1]
+
+
 def test_an_answer_without_a_finite_number_says_so(found, monkeypatch):
     monkeypatch.setattr(found, "details", {})
     monkeypatch.setattr(found, "answers", {"pruned_dimension": [Answer("d at density 1", math.inf)]})

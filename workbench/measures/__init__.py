@@ -1,7 +1,7 @@
 """Measurements that cross several tools, as plain numbers: what trials of any network return."""
 
 from workbench.measures.asked import Answer, Asked
-from workbench.measures.costs import PARTS, obstacle, seconds
+from workbench.measures.costs import PARTS, fitting, obstacle, seconds
 from workbench.measures.local import coefficient, curvature, spectrum, surface, walk
 from workbench.measures.outcomes import outcome, right
 from workbench.measures.paces import paces
@@ -19,6 +19,7 @@ __all__ = [
     "critical_density",
     "curvature",
     "digest",
+    "fitting",
     "inside",
     "obstacle",
     "outcome",

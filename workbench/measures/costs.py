@@ -1,12 +1,16 @@
 """The items of an examination by part, how long each takes, and what stands in its way."""
 
+import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import log
 
+import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from workbench.measures import goes, needs, shape
 from workbench.measures.asked import CHAINS, CROSSED, DENSITIES, INSIDE, SCORES, Asked, Found
+from workbench.recipes import Recipe
 
 PARTS: dict[str, dict[str, Callable[[Asked], Found]]] = {
     "needs": {"dimension": needs.dimension},
@@ -22,6 +26,7 @@ PARTS: dict[str, dict[str, Callable[[Asked], Found]]] = {
 }
 _BY_STEPS = ("dimension", "retraining", "saved", "barrier", "pruned_dimension", "path", "further")
 _NEEDS_SCORE = ("scores", "retraining", "saved", "path")  # of the network given
+_SHARE = 0.7  # of the memory that there is, others need some too
 
 
 def seconds(here: Asked, item: str, pace: Mapping[str, float]) -> float:
@@ -30,7 +35,7 @@ def seconds(here: Asked, item: str, pace: Mapping[str, float]) -> float:
     run = here.recipe.n_steps * pace["step"] + (2 + len(DENSITIES)) * look
     search, products = (log(max(D, 4), 4) + 6 * S) * run, 100 * pace["product"]
     few = len(SCORES) * (5 * slope + len(DENSITIES) * (look + slope / 3))
-    retraining, n_inside = few + 2 * len(DENSITIES) * S * (run / 5 + look), sum(d < D for d in INSIDE)
+    retraining, dims = few + 2 * len(DENSITIES) * S * (run / 5 + look), [d for d in INSIDE if d < D]
     norms = any(isinstance(module, _BatchNorm) for module in here.subject.objective.model.modules())
     point = slope / 3 * (1 + norms)  # statistics are taken anew at every point
     chains = 4.5 * CHAINS["n_chains"] * CHAINS["n_leapfrog"] * CHAINS["n_steps"] * slope
@@ -42,14 +47,34 @@ def seconds(here: Asked, item: str, pace: Mapping[str, float]) -> float:
         "curvature": 2 * products,
         "spectrum": 3 * products,
         "plane": 441 * point,
-        "barrier": 2 * run + 11 * point,
+        "barrier": (not here.other) * 2 * run + 11 * point,
         "coefficient": chains,
         "pruned_dimension": search * (1 + len(CROSSED)),
-        "inside": (1 + n_inside) * products,
-        "inside_coefficient": n_inside * chains,
+        "inside": 2 * products + sum(min(d, 200) + d for d in dims) * pace["product"],
+        "inside_coefficient": len(dims) * chains,
         "path": retraining + S * (run / 5 + 22 * point),
         "further": search + 2 * S * run,
     }[item]
+
+
+def largest_batch(here: Asked) -> int:
+    """Return how many examples a training step may take: memory holds theta, its gradient, Adam's averages as well."""
+    at = here.subject.objective
+    return int((_SHARE * memory(at.device) - 20 * at.D) / (2 * here.subject.bytes))  # backward at most doubles it
+
+
+def fitting(here: Asked) -> Recipe:
+    """Return the recipe; with minibatches of two, just to be timed, where its own do not fit into memory."""
+    n = len(here.subject.objective.splits["train"])
+    fits = min(here.recipe.batch_size or n, n) <= largest_batch(here)
+    return here.recipe if fits else replace(here.recipe, batch_size=2)
+
+
+def memory(device: torch.device) -> float:
+    """Return the bytes of memory that a device has."""
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def obstacle(here: Asked, item: str, pace: Mapping[str, float], budget: float) -> str:
@@ -75,11 +100,16 @@ def obstacle(here: Asked, item: str, pace: Mapping[str, float], budget: float) -
         return f"{here.n} examples give no temperature; give 3 or more"
     if item in ("saved", "coefficient", "inside_coefficient") and at.objective.device.type != "cpu":
         return f"latency and chains run on the CPU only, not on {at.objective.device.type}; use device='cpu'"
+    trains = item in _BY_STEPS and not (item == "barrier" and here.other)
+    if trains and fitting(here) is not here.recipe:
+        has, most = memory(at.objective.device) / 2**30, largest_batch(here)
+        remedy = f"a batch_size of at most {most}" if most > 1 else "a machine with more, or a smaller network"
+        return f"a minibatch of the recipe does not fit into {has:,.0f} GiB of memory; use {remedy}"
     if (took := seconds(here, item, pace)) <= budget:
         return ""
-    size, name = (here.recipe.n_steps, "n_steps of the recipe") if item in _BY_STEPS else (here.n, "n_examples")
-    fits = int(size * budget / took)
-    enough = fits >= (3 if "coefficient" in item else 1)  # fewer examples give no temperature
-    smaller = f", {name} of {fits} in place of {size}" if enough else ""
+    size, name = (here.recipe.n_steps, "n_steps of the recipe") if trains else (here.n, "n_examples")
+    less = int(size * budget / took)
+    enough = less >= (3 if "coefficient" in item else 1)  # fewer examples give no temperature
+    smaller = f", {name} of {less} in place of {size}" if enough else ""
     gpu = "" if "coefficient" in item else ", or use a GPU"  # chains run on the CPU only
     return f"takes about {took:,.0f} s, more than the budget of {budget:,.0f}; raise it{smaller}{gpu}"

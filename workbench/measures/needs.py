@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench import statistics
 from workbench.dimension import Estimate, Runs, intrinsic_dim
-from workbench.errors import require
+from workbench.errors import InputError, require
 from workbench.measures.asked import CROSSED, DENSITIES, DROP, FRACTION, Answer, Asked, Found
 from workbench.measures.outcomes import Plain, right
 from workbench.measures.thin import critical_density
@@ -101,9 +101,15 @@ def pruned_dimension(here: Asked) -> Found:
     """Does a pruned network need fewer dimensions? Of what each mask keeps, for 90 % of the dense networks' score."""
     base, answers, details = table(here.runs([None], here.seeds)), list[Answer](), dict[str, Any]()
     for density in (1.0, *CROSSED):
-        whole, rows = search(here, density)
-        found = intrinsic_dim(table(rows), base, FRACTION)
-        answers.append(_dims(f"d at density {density:g}", found, len(here.seeds)))
+        quantity = f"d at density {density:g}"
+        try:
+            whole, rows = search(here, density)
+        except InputError as error:  # so little may be left that nothing is learned: the denser ones stand
+            if density == 1:
+                raise
+            answers.append(Answer(quantity, note=f"refused: {error}"))
+            continue
+        answers.append(_dims(quantity, intrinsic_dim(table(rows), base, FRACTION), len(here.seeds)))
         details[f"{density:g}"] = {"whole": whole, "runs": rows}
     return Found(answers, details)
 

@@ -38,6 +38,7 @@ class Subject:
     Attributes:
         objective: At the point.
         point: The network given.
+        bytes: That an example's forward pass keeps for the backward pass.
         sample: Objective over some training examples.
         split: Where it is tested.
         given: ``outcome`` of the network given.
@@ -65,7 +66,8 @@ class Subject:
             _, y = next(source(train, torch.device("cpu"), torch.float32).chunks(1))
             self._loss: Any | Loss = loss or ("squared_error" if y.is_floating_point() else "cross_entropy")
             self.objective = self.over(model)
-            self._size = int(np.clip(_CHUNK_BYTES / bytes_per_example(self.objective), 2, 1000))
+            self.bytes = bytes_per_example(self.objective)
+            self._size = int(np.clip(_CHUNK_BYTES / self.bytes, 2, 1000))
             self.objective.chunk_size = self._size
             self.point = Point(self.objective.theta_0, self.objective.buffers_0)
             self.sample = self.objective.sample(min(n_examples, len(self.objective.splits["train"])), seed)
