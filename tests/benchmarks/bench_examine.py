@@ -18,10 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workbench import measures
+from workbench import measures, probes
 from workbench.examine import Examination
 from workbench.measures.asked import CHAINS, SCORES
+from workbench.objective import Supervised
 from workbench.recipes import Recipe
+
+FEW = CHAINS | {"n_leapfrog": 1, "n_steps": 8, "n_burn": 0}  # as many chains as an examination's, hardly moved
 
 
 class Block(nn.Module):
@@ -82,10 +85,16 @@ def kinds(found: Examination) -> dict[str, Callable[[], Any]]:
         "spectrum": lambda: measures.spectrum(sample, at.point),
         "plane of 7 x 7": lambda: measures.surface(sample, at.point, n=7),
         "between two seeds": lambda: measures.apart([at.fresh(0), at.fresh(1)], [0, 1], recipe, sample, None),
-        "coefficient, 1 chain step": lambda: measures.coefficient(
-            sample, at.point, None, **(CHAINS | {"n_chains": 2, "n_leapfrog": 1, "n_steps": 8, "n_burn": 0})
-        ),
+        "one Hessian product": lambda: product(sample, at.point.theta),
+        "coefficient, 108 gradients of 67,512": lambda: measures.coefficient(sample, at.point, None, **FEW),
+        "coefficient, d = 100, likewise": lambda: measures.coefficient(sample, at.point, 100, **FEW),
     }
+
+
+def product(sample: Supervised, theta: Tensor) -> None:
+    """Multiply the Hessian by a vector."""
+    with probes.Landscape(sample, theta).products() as of:
+        of(theta)
 
 
 def one(options: argparse.Namespace, folder: str, name: str, told: Any) -> None:
@@ -127,7 +136,7 @@ def main() -> None:
             process.kill()
             ended = (0, 0, 0, f"not done in {options.limit} s" if late else "killed")
             cpu, wall, peak, wrong = ended if late or process.exitcode else told.get(timeout=5)
-            print(f"{name:>30} {cpu:9.1f} s CPU {wall:9.1f} s {peak:6.1f} GiB  {wrong}", flush=True)
+            print(f"{name:>36} {cpu:9.1f} s CPU {wall:9.1f} s {peak:6.1f} GiB  {wrong}", flush=True)
 
 
 if __name__ == "__main__":
