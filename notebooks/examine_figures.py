@@ -53,10 +53,12 @@ def _log(*values: Any) -> dict[str, Any]:
     return log_axis((known.min() / room, known.max() * room))
 
 
-def short(name: str, most: int = 20) -> str:
-    """Return a layer's name without the role that ends it, its middle left out where it is long."""
-    name = name.removesuffix(".weight")
-    return name if len(name) <= most else f"{name[: most // 2]}…{name[1 - most // 2 :]}"
+def short(layers: Sequence[str], most: int = 20) -> list[str]:
+    """Return layers' names without what all begin with and the role that ends them; long ones without their middle."""
+    names = [name.removesuffix(".weight") for name in layers]
+    while len({name.partition(".")[0] for name in names}) == 1 and all("." in name for name in names):
+        names = [name.partition(".")[2] for name in names]
+    return [name if len(name) <= most else f"{name[: most // 2]}…{name[1 - most // 2 :]}" for name in names]
 
 
 def _line(figure: go.Figure, x: Any, y: Any, name: str, i: int, where: dict[str, int], said: str, **more: Any) -> None:
@@ -119,9 +121,9 @@ def goes(found: Examination) -> go.Figure:
         text=[*layers], textposition="none", hovertemplate="%{text}: %{x:.3f} of its weights stay<extra></extra>",
         showlegend=False, **_RIGHT,
     )  # fmt: skip
-    names, each = [short(name) for name in layers], max(1, -(-len(layers) // 15))  # more labels would overlap
+    names, each = short([*layers]), max(1, -(-len(layers) // 15))  # more labels would overlap
     ticks = {"tickvals": [*range(0, len(names), each)], "ticktext": names[::each], "tickfont": {"size": 12}}
-    figure.update_xaxes(title="Density: kept share of the weights (log scale)", type="log", **_LEFT)
+    figure.update_xaxes(title="Kept share of the weights (log scale)", type="log", **_LEFT)
     figure.update_yaxes(title=f"Test score ({metric})", **_LEFT)
     figure.update_xaxes(title="Kept share of the layer", range=[0, 1.02], **_RIGHT)
     figure.update_yaxes(title="Layer", autorange="reversed", **ticks, **_RIGHT)

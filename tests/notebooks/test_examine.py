@@ -256,7 +256,9 @@ def test_labels_of_many_long_layers_do_not_run_into_the_other_panel(found, monke
     assert max(map(len, axis.ticktext)) <= 20
     assert [*bars.text] == names
     assert len(set(bars.y)) == 40
-    assert examine_figures.short("first.weight") == "first"
+    assert examine_figures.short(["net.first.weight", "net.gain"]) == ["first", "gain"]
+    assert examine_figures.short(["0.weight", "2.weight"]) == ["0", "2"]
+    assert axis.ticktext[0] == "stage0.uni….amp1.fc1"
 
 
 @pytest.mark.parametrize("values", [[16000, 29000], [5.0], [3, 4e5]])
