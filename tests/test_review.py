@@ -295,7 +295,7 @@ def test_the_hook_strips_a_run_and_nothing_else(tmp_path):
                 cell.execution_count, cell.outputs = 1, [nbformat.v4.new_output("stream", text="a")]
         book.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
         nbformat.write(book, tmp_path / path.name)
-    subprocess.run([sys.executable, "-m", Path(program).name, *options, *copies], check=True)  # as the hook: all at once
+    subprocess.run([sys.executable, "-m", Path(program).name, *options, *copies], check=True)  # as pre-commit: at once
     assert {path: json.loads(path.read_text()) for path in copies} == copies
 
 
