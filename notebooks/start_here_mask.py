@@ -14,7 +14,7 @@ import workbench
 from workbench import pruning
 from workbench.errors import require
 from workbench.exercises import check
-from workbench.figures.style import BLUE, INK, ORANGE, VERMILION, finish, log_axis, panels
+from workbench.figures.style import BLUE, INK, ORANGE, VERMILION, again, finish, log_axis, panels
 from workbench.pruning.allocation import kept_count
 from workbench.schema import Parameter
 from workbench.verdicts import Finding
@@ -121,15 +121,33 @@ def draw(runs: pd.DataFrame, weights: np.ndarray, density: float = TENTH) -> go.
     Returns:
         The figure, always with the same traces.
     """
-    figure, row = panels(1, 2, horizontal_spacing=0.12), shares(runs).loc[density]
+    return _look(_scene(runs), shares(runs), weights, density)
+
+
+def _scene(runs: pd.DataFrame) -> go.Figure:
+    """Draw what no density changes: the runs, and the axes."""
+    figure = panels(1, 2, horizontal_spacing=0.12)
     span, whole = [0.8 * runs.density.min(), 1.0], np.stack(list(runs.whole)).mean()
-    left, right, said = {"row": 1, "col": 1}, {"row": 1, "col": 2}, f"density {density:g}"
+    left, right = {"row": 1, "col": 1}, {"row": 1, "col": 2}
     level = {"mode": "lines", "hovertemplate": "%{fullData.name}: %{y:.3f}<extra></extra>", **left}
     bar = f"{100 * start_here.BAR:g} % of it"
     for name, y, dash in (("whole network", whole, "solid"), (bar, start_here.BAR * whole, "dash")):
         figure.add_scatter(x=span, y=[y] * 2, name=name, line={"color": INK, "dash": dash, "width": 1.5}, **level)
     for score, when in _LOOKS:
         _add_runs(figure, runs[runs.score == score], score, when)
+    figure.update_xaxes(title="Density, share of weights kept (log scale)", **log_axis(span), **left)
+    images = f"Test accuracy (fraction of {len(runs.whole.iloc[0])} images)"
+    figure.update_yaxes(title=images, range=[0, 1.03], **left)
+    figure.update_xaxes(title="Weight after training", **right)
+    figure.update_yaxes(title="Number of weights", **right)
+    legend = {"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"}
+    return figure.update_layout(barmode="stack", legend=legend)
+
+
+def _look(scene: go.Figure, table: pd.DataFrame, weights: np.ndarray, density: float) -> go.Figure:
+    """Draw a density into a scene; ``table`` as from ``shares``."""
+    figure, row, said = again(scene), table.loc[density], f"density {density:g}"
+    left, right = {"row": 1, "col": 1}, {"row": 1, "col": 2}
     figure.add_scatter(
         x=[density], y=[row.after], mode="markers", name=f"looked at: {said}", **left,
         marker={"color": VERMILION, "symbol": "diamond", "size": 15, "line": {"color": INK, "width": 1}},
@@ -143,17 +161,7 @@ def draw(runs: pd.DataFrame, weights: np.ndarray, density: float = TENTH) -> go.
             x=middles, y=heights, name=name, marker={"color": colour, "line": {"width": 0}}, **right,
             hovertemplate=f"about %{{x:.2f}}: %{{y}} weights {name}<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(title="Density, share of weights kept (log scale)", **log_axis(span), **left)
-    images = f"Test accuracy (fraction of {len(runs.whole.iloc[0])} images)"
-    figure.update_yaxes(title=images, range=[0, 1.03], **left)
-    figure.update_xaxes(title="Weight after training", **right)
-    figure.update_yaxes(title="Number of weights", **right)
-    figure.update_layout(
-        barmode="stack", legend={"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"}
-    )
-    note = (
-        f"Left: runs of {runs.seed.nunique()} seeds and their mean, before and after retraining. Right: one network's "
-    )
+    note = f"Left: runs of {row.seeds:g} seeds and their mean, before and after retraining. Right: one network's "
     note += f"weights.<br>{said.capitalize()} keeps {row.kept:,.0f} of {len(weights):,} weights: test accuracy "
     note += f"{row.before:.3f}, retrained {row.after:.3f}, with as many at random {row.random:.3f}."
     return finish(figure, "Accuracy of a pruned network", note, height=520)
@@ -194,7 +202,7 @@ def explore(runs: pd.DataFrame, weights: np.ndarray, trainer: Any, live: bool | 
     from workbench import widgets
 
     density = Parameter("density", Literal[DENSITIES], "", TENTH, "density")
-    masks = widgets.explore(partial(draw, runs, weights), density, TENTH, DENSITIES, live=live)
+    masks = widgets.explore(partial(_look, _scene(runs), shares(runs), weights), density, TENTH, DENSITIES, live=live)
     if isinstance(masks, ipywidgets.Widget):
         return ipywidgets.VBox([masks, trainer])
     display(masks)

@@ -6,7 +6,7 @@ from plotly.subplots import make_subplots
 from workbench import figures
 from workbench.errors import InputError
 from workbench.figures.live import LiveFigure
-from workbench.figures.style import finish, log_axis, panels
+from workbench.figures.style import again, finish, log_axis, panels
 
 
 def drawn(*heights):
@@ -44,6 +44,19 @@ def test_panels_are_those_of_plotly_and_each_time_anew():
     for wrong in (lambda: empty.add_scatter(z=[1]), lambda: empty.update_xaxes(tilte="d")):
         with pytest.raises(ValueError, match=r"Did you mean|Invalid property"):
             wrong()
+
+
+def test_a_figure_drawn_again_leaves_the_first_alone():
+    scene = panels(1, 2).add_scatter(y=np.array([1.0, 2.0]), row=1, col=1).update_xaxes(title="x", row=1, col=2)
+    first, more = go.Figure(scene), again(scene)
+    assert more == first
+    assert isinstance(more._data[0]["y"], np.ndarray)  # a live figure tells by arrays what has changed
+    more._data[0]["y"][0] = 5
+    finish(more.add_bar(y=[3], row=1, col=2).update_xaxes(title="d", row=1, col=2), "title", "note")
+    assert scene == first
+    assert (more.data[1].xaxis, more.layout.xaxis2.title.text) == ("x2", "d")
+    with pytest.raises(ValueError, match="Invalid property"):
+        more.add_scatter(z=[1])
 
 
 def test_log_axis_ticks_lie_inside():

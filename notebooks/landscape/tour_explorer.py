@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import ipywidgets
 import numpy as np
 import plotly.graph_objects as go
 from annotated_types import Ge, Le
-from tour_figures import spot
+from tour_figures import scene, spot
 from tour_planes import View, shown_digits, visit
 
 from workbench import probes, widgets
@@ -45,32 +44,29 @@ def explore(
     Returns:
         A box, or a plain figure whose slider follows the training in the first plane.
     """
-    draw, (kind, first) = partial(draw_at, objective, views), next(iter(views.items()))
+    (kind, first), (picture, truth) = next(iter(views.items())), shown_digits(objective)
+    scenes = {name: scene(view, picture) for name, view in views.items()}
+
+    def draw(kind: str, a: float, b: float) -> go.Figure:
+        return spot(scenes[kind], a, b, visit(objective, views[kind], a, b), truth)
+
     if not (widgets.is_live() if live is None else live):
         moments = tuple(dict.fromkeys(np.linspace(0, len(first.at) - 1, 9).round().astype(int).tolist()))
         shown = Parameter("moment", Literal[moments], "", moments[-1], "moment of the training")
-        return widgets.explore(lambda i: draw_moment(objective, first, i), shown, moments[-1], moments, live=False)
+        return widgets.explore(lambda i: draw(kind, *first.at[i].tolist()), shown, moments[-1], moments, live=False)
     choice = widgets.control(Parameter("plane", Literal[tuple(views)], "", kind, "directions of the plane"))
     sliders = [
         widgets.control(Parameter(name, Literal[SHARES], "", 0.0, "from edge to edge")) for name in ("across", "up")
     ]
-    figure = LiveFigure(draw(kind, 0.0, 0.0))
+
+    def here() -> go.Figure:
+        return draw(choice.value, *views[choice.value].coordinates(*(one.value for one in sliders)))
+
+    figure = LiveFigure(here())
     for each in (choice, *sliders):
-        each.observe(lambda _: figure.follow(draw(choice.value, *(one.value for one in sliders))), names="value")
+        each.observe(lambda _: figure.follow(here()), names="value")
     own = widgets.Live(live_plane(objective, first.origin), draw_plane, unknown(), choices(), label="Measure")
     return ipywidgets.VBox([choice, *sliders, figure, own])
-
-
-def draw_at(objective: Supervised, views: Mapping[str, View], kind: str, u: float, v: float) -> go.Figure:
-    """Draw the point of a plane at shares of its width and height."""
-    a, b = views[kind].coordinates(u, v)
-    return spot(views[kind], a, b, visit(objective, views[kind], a, b), shown_digits(objective))
-
-
-def draw_moment(objective: Supervised, view: View, i: int) -> go.Figure:
-    """Draw the projection of a moment of the training."""
-    a, b = view.at[i].tolist()
-    return spot(view, a, b, visit(objective, view, a, b), shown_digits(objective))
 
 
 def choices() -> list[Parameter]:

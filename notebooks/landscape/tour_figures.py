@@ -9,7 +9,19 @@ from scipy.interpolate import RegularGridInterpolator
 from tour import N_CLASSES, n_outliers
 from tour_planes import Spot, View
 
-from workbench.figures.style import BLUE, COLOURS, GREY, INK, ORANGE, SYMBOLS, VERMILION, finish, log_axis, panels
+from workbench.figures.style import (
+    BLUE,
+    COLOURS,
+    GREY,
+    INK,
+    ORANGE,
+    SYMBOLS,
+    VERMILION,
+    again,
+    finish,
+    log_axis,
+    panels,
+)
 
 _WARM = [[0, "white"], [1, ORANGE]]
 _AXES = {
@@ -206,8 +218,8 @@ def _estimate(found: Mapping[str, Any]) -> str:
     return f"refused, {found['refused']}" if found["refused"] else f"{found['value']:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def spot(view: View, a: float, b: float, seen: Spot, digits: tuple[np.ndarray, list[int]]) -> go.Figure:
-    """Draw a plane with a point in it, the digits' guesses there, and the curvatures; always the same traces."""
+def scene(view: View, picture: np.ndarray) -> go.Figure:
+    """Draw what is the same at every point of a plane: its map, and the digits, as ``shown_digits`` returns them."""
     specs: list[list[Any]] = [[{"rowspan": 2}, {}], [None, {}]]
     figure = panels(
         2,
@@ -219,10 +231,26 @@ def spot(view: View, a: float, b: float, seen: Spot, digits: tuple[np.ndarray, l
         vertical_spacing=0.2,
     )
     _add_map(figure, view, {"row": 1, "col": 1}, 0.43)
-    picture, truth = digits
     figure.add_heatmap(
         z=picture[::-1], colorscale=[[0, "white"], [1, INK]], showscale=False, hoverinfo="skip", row=1, col=2
     )
+    figure.update_xaxes(
+        title="Six test images, taken for",
+        showticklabels=False,
+        ticks="",
+        showgrid=False,
+        row=1,
+        col=2,
+    )
+    figure.update_yaxes(title="Image", range=[-4, 8], showticklabels=False, ticks="", showgrid=False, row=1, col=2)
+    figure.update_xaxes(title="Direction in the plane", row=2, col=2)
+    figure.update_yaxes(title="Curvature of the loss", row=2, col=2)
+    return finish(figure, f"A point: {NAMES[view.kind]}", "", height=540)
+
+
+def spot(scene: go.Figure, a: float, b: float, seen: Spot, truth: Sequence[int]) -> go.Figure:
+    """Draw a point into a scene, the digits' guesses there, and the curvatures; always the same traces."""
+    figure = again(scene)
     words = [f"{guess}{'' if guess == right else ' ✗'}" for (guess, _), right in zip(seen.guesses, truth, strict=True)]
     said = [
         f"taken for {guess} with {100 * p:.0f} %, is {right}"
@@ -242,22 +270,6 @@ def spot(view: View, a: float, b: float, seen: Spot, digits: tuple[np.ndarray, l
         marker={"color": VERMILION, "size": 16, "symbol": "cross", "line": {"color": INK, "width": 1}},
         hovertemplate=f"here: loss {seen.loss:.3g} nats, {100 * seen.error:.1f} % wrong<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(
-        title="Six test images, taken for",
-        showticklabels=False,
-        ticks="",
-        showgrid=False,
-        row=1,
-        col=2,
-    )
-    figure.update_yaxes(title="Image", range=[-4, 8], showticklabels=False, ticks="", showgrid=False, row=1, col=2)
-    figure.update_xaxes(title="Direction in the plane", row=2, col=2)
-    figure.update_yaxes(title="Curvature of the loss", row=2, col=2)
     note = f"At a = {a:.2f}, b = {b:.2f}: training loss {seen.loss:.3g} nats, "
     note += f"{100 * seen.error:.1f} % of training images wrong."
-    return finish(
-        figure,
-        f"A point: {NAMES[view.kind]}",
-        note,
-        height=540,
-    )
+    return figure.update_layout(title_subtitle_text=note)

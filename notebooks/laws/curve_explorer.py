@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import ipywidgets
 import numpy as np
@@ -26,6 +26,7 @@ from workbench.seeds import generator
 LEAST, N_AHEAD = 5, 30  # points that are fitted; points of the curves that are drawn
 FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
 SIZES = tuple(int(16 * 2 ** (k / 2)) for k in range(13))  # 16 to 1,024
+Reading = tuple[Any, Any, Any, Any]  # examples ahead, then by family predictions and weights, then the fan
 LEARNERS = {
     "nearest neighbour": partial(KNeighborsClassifier, 1),
     "naive Bayes": partial(GaussianNB, var_smoothing=1e-3),
@@ -62,10 +63,13 @@ def explore_curves(
     x, y = curves.x[k, curves.seen[k]], curves.y[k, curves.seen[k]]
     stops = [n for n in range(8, len(x), max(1, len(x) // 9)) if x[n - 1] <= 0.6 * x[-1]]
     opens = stops[len(stops) // 2]
-    draw = partial(table_view, x, y, network, factor)
+    read = cache(lambda n_seen: reading(x, y, n_seen, network, factor))
     shown = Parameter("seen", Annotated[int, Ge(LEAST), Le(len(x) - 1)], "", opens, "points that are seen")
-    views = widgets.explore(draw, shown, opens, tuple(stops), live=live)
-    if not (widgets.is_live() if live is None else live):
+    is_live = widgets.is_live() if live is None else live
+    for n_seen in range(LEAST, len(x)) if is_live else ():  # the fits would take most of a redraw
+        read(n_seen)
+    views = widgets.explore(partial(table_view, x, y, read, factor), shown, opens, tuple(stops), live=is_live)
+    if not is_live:
         return views
     choices = [
         Parameter("learner", Literal[tuple(LEARNERS)], "", next(iter(LEARNERS)), "what is trained on digits"),
@@ -83,27 +87,24 @@ def smoothest(curves: Curves) -> int:
     return int(np.where(long, (curves.y[:, 0] - curves.target) / jumps.clip(1e-9), -np.inf).argmax())
 
 
-def table_view(x: np.ndarray, y: np.ndarray, network: CurveNetwork, factor: float, n_seen: int) -> go.Figure:
+def table_view(x: np.ndarray, y: np.ndarray, read: Callable[[int], Reading], factor: float, n_seen: int) -> go.Figure:
     """Draw a published curve, seen until a point."""
     note = (
         f"{n_seen} of {len(x)} points seen, until {x[n_seen - 1]:,.0f} of {x[-1]:,.0f} examples. Bands: 50 and 90 %, "
     )
     note += f"widened {factor:.2f} times."
-    return view(x, y, n_seen, network, factor, "A learning curve of LCDB", note)
+    return curve_view(x, y, n_seen, *read(n_seen), "A learning curve of LCDB", note)
 
 
-def view(
-    x: np.ndarray, y: np.ndarray, n_seen: int, network: CurveNetwork, factor: float, title: str, note: str
-) -> go.Figure:
-    """Fit families and ask the network about the first points of a curve, and draw both."""
+def reading(x: np.ndarray, y: np.ndarray, n_seen: int, network: CurveNetwork, factor: float) -> Reading:
+    """Fit families to the first points of a curve and ask the network about them; what `curve_view` draws of it."""
     ahead = np.geomspace(x[n_seen - 1], x[-1], N_AHEAD + 1)[1:]
     said = extrapolate(x[:n_seen], y[:n_seen], ahead)
     u = np.log(x[None, :n_seen] / x[n_seen - 1])
     told = forecast(network, u, y[None, :n_seen], np.ones_like(u, bool), np.log(ahead[None] / x[n_seen - 1]))
     middle = told.quantile(0.5)[0]
     fan = {p: (middle + factor * (told.quantile(p)[0] - middle)).clip(0, 1) for p in FAN}
-    weights = {name: float(weight) for name, weight in said.weights.items()}
-    return curve_view(x, y, n_seen, ahead, said.each, weights, fan, title, note)
+    return ahead, said.each, {name: float(weight) for name, weight in said.weights.items()}, fan
 
 
 @cache
@@ -147,4 +148,4 @@ def own_view(network: CurveNetwork, factor: float, run: OwnCurve) -> go.Figure:
         return figure.update_yaxes(range=[0, 105 * top], row=1, col=1)
     x, y = np.array(run.sizes, float), np.array(run.errors)
     note = f"{run.seen} points seen, until {x[run.seen - 1]:.0f} examples; each the mean of 5 subsets, 597 test images."
-    return view(x, y, run.seen, network, factor, title, note)
+    return curve_view(x, y, run.seen, *reading(x, y, run.seen, network, factor), title, note)

@@ -35,16 +35,21 @@ LOOK = go.layout.Template(
 
 def panels(rows: int, cols: int, **arrangement: Any) -> go.Figure:
     """Return an empty figure of several panels, as `plotly.subplots.make_subplots`, with the common look."""
-    figure = go.Figure(_arranged(json.dumps({"rows": rows, "cols": cols} | arrangement)), _validate=False)
-    figure._validate = figure.layout._validate = True  # of what goes in
-    return figure
+    return again(_arranged(json.dumps({"rows": rows, "cols": cols} | arrangement)))
 
 
 @cache  # it takes longer than drawing what goes in
-def _arranged(arrangement: str) -> dict[str, Any]:
-    """Return what makes a figure of panels."""
-    made = make_subplots(**json.loads(arrangement)).update_layout(template=LOOK)
-    return made.to_dict() | {"_grid_ref": made._grid_ref, "_grid_str": made._grid_str}
+def _arranged(arrangement: str) -> go.Figure:
+    """Return a figure of panels."""
+    return make_subplots(**json.loads(arrangement)).update_layout(template=LOOK)
+
+
+def again(figure: go.Figure) -> go.Figure:
+    """Return a copy that takes more: a redraw need not draw, nor check, what no control changes."""
+    its = {"_grid_ref": figure._grid_ref, "_grid_str": figure._grid_str}
+    figure = go.Figure({"data": figure._data, "layout": figure._layout} | its, _validate=False)  # copies both
+    figure._validate = figure.layout._validate = True  # of what goes in
+    return figure
 
 
 def finish(figure: go.Figure, title: str, note: str, height: int = 500) -> go.Figure:
