@@ -225,6 +225,11 @@ def test_the_explorer_opens_and_a_reader_trains(judged, monkeypatch):
     assert len(figure.layout.sliders[0].steps) >= 4
     box = explorer.explore_curves(judged, net, 1.5, live=True)
     assert [*box.children[1].controls] == ["learner", "seen"]
+    slider, drawn = box.children[0].children
+    with monkeypatch.context() as patch:
+        patch.setattr(explorer, "extrapolate", None)  # a move only draws
+        slider.value = explorer.LEAST
+    assert len(drawn.data[-2].x) == explorer.LEAST
     monkeypatch.setattr(explorer, "SIZES", explorer.SIZES[:7])
     run = explorer.train(lambda part, numbers: seen.append(numbers), "nearest neighbour", 6, repeats=1)
     assert run.errors[-1] < run.errors[0] < 0.9
