@@ -22,6 +22,15 @@ SENDING = """() => {
         return plainSend.call(this, data);
     };
 }"""
+# Loses the first message that asks the kernel for plotly's script.
+LOSING = """() => {
+    const plain = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (data) {
+        const text = typeof data === 'string' ? data : new TextDecoder().decode(data);
+        if (window.lost || !/"ask": ?"plotly"/.test(text)) return plain.call(this, data);
+        window.lost = true;
+    };
+}"""
 SLOW = """
 import time
 from workbench.widgets.live import Live
@@ -244,4 +253,15 @@ def test_a_study_named_on_the_command_line_is_opened(lab, desk):
     book.url = lab
     book.open(afresh=False)
     assert book.page.locator(".jp-Notebook h1:visible").text_content().startswith("How many parameters")
+    book.shut_down()
+
+
+def test_a_lost_message_is_sent_again(desk):
+    (path,) = [path for path in NOTEBOOKS if path.stem == "_template"]
+    book = desk(path.relative_to(ROOT / "notebooks"))
+    book.open(afresh=True)
+    book.page.evaluate(LOSING)
+    assert book.run() == []
+    book.figure("explorer")
+    assert book.page.evaluate("window.lost")
     book.shut_down()

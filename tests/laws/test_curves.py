@@ -81,8 +81,9 @@ def test_many_curves_are_as_one_by_one():
         seen = ~np.isnan(row)
         alone = extrapolate(X[seen], row[seen], ends[i])
         for part in ("mean", "low", "high"):
-            np.testing.assert_allclose(getattr(together, part)[i], getattr(alone, part), rtol=1e-6)
-        assert {name: share[i] for name, share in together.weights.items()} == pytest.approx(alone.weights, abs=1e-6)
+            # A fit ends where its value falls by 1e-13 no more, so its place is known to about the root of that.
+            np.testing.assert_allclose(getattr(together, part)[i], getattr(alone, part), rtol=1e-5)
+        assert {name: share[i] for name, share in together.weights.items()} == pytest.approx(alone.weights, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["power_offset", "exponential", "mmf"])

@@ -108,7 +108,7 @@ def test_in_single_precision_to_a_millionth(name):
     buffers = {k: x.double() if x.is_floating_point() else x for k, x in point.buffers.items()}
     wanted = loop(exact, lambda a, b: point.theta.double() + a * v[0] + b * v[1], buffers, "stored")
     np.testing.assert_allclose(found.loss, wanted[0], rtol=1e-6)
-    assert found.residual < 1e-6
+    assert found.residual < 1e-6 * found.loss.max()  # up to 659, of which a float's last bit is 6e-5
 
 
 @pytest.mark.parametrize("name", ["mlp", "batch_norm", "transformer"])

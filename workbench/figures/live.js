@@ -2,22 +2,29 @@
 // once for each figure, exceed on a busy machine: the figure then stays away. So what starts is this, and only drawing
 // waits for plotly. In the figures' state it would hold up a page that is loaded again: the widget manager waits four
 // seconds for all states together.
-const PATIENCE = 3000; // ms; later another figure asks too, for the kernel of the first may be gone
-const page = (globalThis.workbenchPlotly ??= { asked: -Infinity });
+const PATIENCE = 3000; // ms; later it is asked again, for the kernel of the first figure may be gone, or its answer lost
+const page = (globalThis.workbenchPlotly ??= { asked: -Infinity, patience: PATIENCE });
 page.read ??= new Promise((resolve) => (page.resolve = resolve));
 
 function load(model) {
-  if (!page.found && performance.now() - page.asked > PATIENCE) {
+  model.on("msg:custom", ({ plotly }) => {
+    if (plotly && !page.found) {
+      page.found = true;
+      page.resolve(import(URL.createObjectURL(new Blob([plotly], { type: "text/javascript" }))));
+    }
+  });
+  ask(model);
+  return page.read;
+}
+
+function ask(model) {
+  if (page.found) return;
+  if (performance.now() - page.asked > page.patience) {
+    if (page.asked > 0) page.patience *= 2; // 5 MB each, of a kernel that may be busy
     page.asked = performance.now();
-    model.on("msg:custom", ({ plotly }) => {
-      if (plotly && !page.found) {
-        page.found = true;
-        page.resolve(import(URL.createObjectURL(new Blob([plotly], { type: "text/javascript" }))));
-      }
-    });
     model.send({ ask: "plotly" });
   }
-  return page.read;
+  setTimeout(() => ask(model), PATIENCE);
 }
 
 export default () => {
