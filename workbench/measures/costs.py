@@ -1,6 +1,5 @@
 """The items of an examination by part, how long each takes, and what stands in its way."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import log
@@ -74,7 +73,9 @@ def memory(device: torch.device) -> float:
     """Return the bytes of memory that a device has."""
     if device.type == "cuda":
         return float(torch.cuda.get_device_properties(device).total_memory)
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    import psutil  # type: ignore[import-untyped]  # ipykernel's
+
+    return float(psutil.virtual_memory().total)
 
 
 def obstacle(here: Asked, item: str, pace: Mapping[str, float], budget: float) -> str:
