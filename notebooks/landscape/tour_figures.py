@@ -1,6 +1,7 @@
 """The tour's figures: spectrum, maps, ways between networks, chains, and the explorer's view."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -209,7 +210,8 @@ def chains(shown: Mapping[str, Mapping[str, Any]]) -> go.Figure:
         figure.update_xaxes(title="Proposal after burning in", row=1, col=col)
         figure.update_yaxes(title="Loss above the point's" + (" (nats)" if col == 2 else ""), row=1, col=col)
     known, own = shown.values()
-    note = f"Left: 5-3-5 linear, true value 8: {_estimate(known)}.<br>Right: the network: {_estimate(own)}."
+    said = (f"Left: 5-3-5 linear, true value 8: {_estimate(known)}.", f"Right: the network: {_estimate(own)}.")
+    note = "<br>".join(line for each in said for line in wrap(each, 100))  # a refusal may give several reasons
     return finish(figure, "Chains of the learning coefficient, four of each", note, height=420)
 
 

@@ -203,6 +203,8 @@ def test_figures_draw_their_numbers(walked):
     drawn = tour_figures.chains({"known": found, "own": found | {"refused": "why"}})
     assert "8.0 [7.0, 9.0]" in drawn.layout.title.subtitle.text
     assert "refused, why" in drawn.layout.title.subtitle.text
+    drawn = tour_figures.chains({"known": found, "own": found | {"refused": "one reason or another; " * 9}})
+    assert max(map(len, drawn.layout.title.subtitle.text.split("<br>"))) <= 100  # more would leave the figure
     views = {kind: tour_planes.survey(objective, path, kind, 5) for kind in ("trajectory", "filter")}
     assert tour_figures.maps(views).data[3].z == pytest.approx(np.log10(views["filter"].seen.loss.T))
 
