@@ -57,12 +57,15 @@ def phase_plane(plane: Plane) -> go.Figure:
     names = np.array(REGIMES)[regime]
     for i, (name, (z, unit, scale, digits)) in enumerate(maps.items()):
         row, col = divmod(i, 2)
+        ticks = np.unique(np.linspace(np.nanmin(z), np.nanmax(z), 4))  # plotly's own may be long
         bar = {
             "title": {"text": unit},
             "x": 0.4 if col == 0 else 1.0,
             "len": 0.4,
             "y": 0.8 - 0.6 * row,
             "thickness": 12,
+            "tickvals": ticks,
+            "ticktext": [f"{value:{digits}}" for value in ticks],
         }
         written = np.vectorize(lambda value, digits=digits: f"{value:{digits}}")(z)
         if i == 0:

@@ -236,6 +236,7 @@ def test_figures_draw_the_planes_numbers():
     assert np.array(figure.data[0].z) == pytest.approx(100 * made.error)
     assert [text.partition("<br>")[2] for text in figure.data[0].text[0]] == ["I", "I", "II-B", "II-B", "II-B"]
     assert len(figure.layout.shapes) == 4 * 6  # one border down, in each panel
+    assert max(len(text) for trace in figure.data for text in trace.colorbar.ticktext) <= 6  # more meet the next panel
     figure = plane_figures.error_versus_density(made, {0.1: [0.5, 0.7]})
     assert [trace.name for trace in figure.data][:2] == ["best dense", "batch 256"]
     assert figure.data[-1].y[0] == pytest.approx(60)
