@@ -1,8 +1,11 @@
 """The loss around a point: gradients and products against dense float64 references, in every coordinates."""
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from workbench.coordinates import Masked, Subspace, projection
@@ -113,6 +116,66 @@ def test_examples_are_averaged_and_not_batches():
             found.append(product(point.theta))
     torch.testing.assert_close(found[1], found[0])
     torch.testing.assert_close(found[2], found[0])
+
+
+def test_what_a_bent_map_adds_is_the_same_in_chunks():
+    objective, point = build("batch_norm")
+    phi, experts = draw(7, 2), draw(6, 2, objective.D)
+
+    def bent(a):
+        return point.theta + 0.1 * a.square() @ experts
+
+    objective.set_buffers(point.buffers)
+    wanted = torch.autograd.functional.hessian(lambda a: objective(bent(a)), phi)
+    for size in (9, 4, 1):
+        objective.chunk_size = size
+        with Landscape(objective, (phi, point.buffers), bent).products() as product:
+            found = torch.stack([product(v) for v in torch.eye(2, dtype=torch.float64)])
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-14)
+
+
+class Box:
+    """What a graph keeps, told when it is let go."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+
+def most_kept(work):
+    """Return the most bytes that graphs kept at any one time."""
+    live, most = 0, 0
+
+    def let_go(n_bytes):
+        nonlocal live
+        live -= n_bytes
+
+    def pack(t):
+        nonlocal live, most
+        box = Box(t.detach())
+        live += t.nbytes
+        most = max(most, live)
+        weakref.finalize(box, let_go, t.nbytes)
+        return box
+
+    with saved_tensors_hooks(pack, lambda box: box.tensor):
+        work()
+    return most
+
+
+@pytest.mark.parametrize("matrix", ["hessian", "gauss_newton", "empirical_fisher"])
+def test_memory_inside_a_map_does_not_grow_with_the_examples(matrix):
+    found = []
+    for n in (10, 80):
+        objective = Supervised(mlp([6, 5, 3]), (draw(1, n, 6), classes(n, 3)), dtype=torch.float64, chunk_size=5)
+        theta, experts = objective.theta_0, draw(6, 2, objective.D)
+        at = Landscape(objective, draw(7, 2), lambda a, t=theta, e=experts: t + 0.1 * a.square() @ e)
+
+        def products(at=at):
+            with at.products(matrix, 0) as product:
+                product(draw(8, 2))
+
+        found.append(most_kept(products))
+    assert found[1] == found[0] > 0
 
 
 def test_some_examples_of_any_split():

@@ -226,8 +226,10 @@ class _Chart:
             (self.pulled,) = grad(self.theta, self.phi, self.dual, create_graph=True)
             self.slope = None
             if bends:
-                total = torch.stack([landscape._share(x, y) for x, y in landscape.chunks()]).sum()
-                g = torch.cat([each.flatten() for each in grad(total, landscape.parameters, materialize_grads=True)])
+                g = torch.zeros_like(landscape.objective.theta)
+                for x, y in landscape.chunks():  # a graph at a time: memory does not grow with the examples
+                    parts = grad(landscape._share(x, y), landscape.parameters, materialize_grads=True)
+                    g += torch.cat([each.flatten() for each in parts])
                 (slope,) = grad(self.theta, self.phi, g, create_graph=True)
                 self.slope = slope if slope.requires_grad else None  # a straight map's depends on phi no more
 
