@@ -42,7 +42,7 @@ def trial(examined: str, item: str, **given: Any) -> Any:
         "saved": lambda: measures.saved(at.objective, at.point, mask),
         "surface": lambda: measures.surface(sample, at.point, torch.stack(earlier) if earlier else None),
         "walk": lambda: measures.walk(sample, at.point, at.at(here.others[0])),
-        "apart": lambda: measures.apart([at.fresh(s) for s in given["seeds"]], measured_on=sample, **given, **tick),
+        "apart": lambda: measures.apart(map(at.fresh, given["seeds"]), measured_on=sample, **given, **tick),
     }
     return calls.get(item, lambda: getattr(measures, item)(sample, at.point, **given))()
 

@@ -1,7 +1,7 @@
 """Training inside random directions of what a mask keeps, and what comes out."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -149,12 +149,12 @@ def retrained(
 
 
 def apart(
-    objectives: Sequence[Supervised], seeds: Sequence[int], recipe: Recipe, measured_on: Supervised, tick: Tick | None
+    objectives: Iterable[Supervised], seeds: Sequence[int], recipe: Recipe, measured_on: Supervised, tick: Tick | None
 ) -> Plain:
     """Train two fresh networks and walk from one to the other.
 
     Args:
-        objectives: Of the two; left at what is found.
+        objectives: Of the two; left at what is found. An iterator's are let go one by one.
         seeds: Of their minibatches.
         recipe: How to train.
         measured_on: Where to measure the walk.
@@ -163,8 +163,10 @@ def apart(
     Returns:
         ``walk``.
     """
-    ends = []
-    for objective, seed in zip(objectives, seeds, strict=True):
+
+    def end(objective: Supervised, seed: int) -> Point:
         coordinates, history = solve(objective, None, seed, recipe, tick=tick)
-        ends.append(history.point(coordinates))
-    return walk(measured_on, ends[0], ends[1])
+        return history.point(coordinates)
+
+    start, finish = map(end, objectives, seeds)
+    return walk(measured_on, start, finish)
