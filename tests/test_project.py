@@ -40,7 +40,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 # Each a subject's box of tools and its lines at most; all else is the engine that every study runs on.
-TOOLKITS = {"pruning": 1000, "probes": 1600, "merging": 1000, "laws": 1100, "measures": 1000}
+TOOLKITS = {"pruning": 1000, "probes": 1600, "merging": 1000, "laws": 1080, "measures": 1000}
 # Libraries with one home.
 HOMES = {
     "plotly": "figures",
@@ -111,7 +111,7 @@ def test_the_package_stays_small():
     lines = Counter[str]()
     for path in SOURCES:
         lines[family(path) if family(path) in (*TOOLKITS, "examine") else "engine"] += code_lines(path)
-    assert lines.pop("engine") < 6050
+    assert lines.pop("engine") < 6000
     assert len((ROOT / "workbench" / "examine.py").read_text(encoding="utf-8").splitlines()) < 200  # it only calls
     assert [name for name, limit in TOOLKITS.items() if lines[name] >= limit] == []
     assert not [path.name for path in SOURCES if len(path.read_text(encoding="utf-8").splitlines()) > 300]

@@ -1,6 +1,8 @@
 """Files that are whole or absent: temporary file, flush, rename."""
 
 import contextlib
+import errno
+import hashlib
 import json
 import math
 import os
@@ -10,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import DataError, ExecutorError, StorageError, reading
+from workbench.errors import DataError, ExecutorError, InputError, StorageError, reading
 
 
 @contextlib.contextmanager
@@ -65,6 +67,19 @@ def require_writable(folder: Path) -> None:
         raise StorageError(unwritten(folder, error)) from error
 
 
+@contextlib.contextmanager
+def writing_runs(out: Path) -> Iterator[None]:
+    """Raise InputError where the block cannot write into the folder of runs, StorageError where it is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            remedy = "earlier files are intact: free some, then resume"
+            raise StorageError(f"{out} must have free space, got {error}; {remedy}") from error
+        problem = f"out must be a folder that can be written, got {str(out)!r} ({error}); choose another"
+        raise InputError(problem) from error
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON file as data; raise DataError if it is missing or not whole."""
     with reading(f"{path} must be a JSON file that is whole"):
@@ -98,6 +113,11 @@ def plain(data: Any) -> Any:
     if isinstance(data, Path):
         return str(data)
     raise TypeError(f"{type(data).__name__} cannot be written as JSON; make it numbers, strings, lists or mappings")
+
+
+def digest(data: Any) -> str:
+    """Hash data in the form that ``plain`` gives it; return 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(plain(data), sort_keys=True).encode()).hexdigest()
 
 
 def _flush(folder: Path) -> None:

@@ -93,21 +93,10 @@ def lenet(side: int = 28, n_classes: int = 10, n_channels: int = 1, seed: int = 
     left = side
     for _ in range(2):
         left = (left + 2 * padding - kernel + 1) // 2
-    network = nn.Sequential(
-        nn.Conv2d(n_channels, 6, kernel, padding=padding),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, kernel, padding=padding),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(16 * left * left, 120),
-        nn.ReLU(),
-        nn.Linear(120, 84),
-        nn.ReLU(),
-        nn.Linear(84, n_classes),
-    )
-    return initialise(network, seed)  # type: ignore[return-value]
+    features = [nn.Conv2d(n_channels, 6, kernel, padding=padding), nn.ReLU(), nn.MaxPool2d(2)]
+    features += [nn.Conv2d(6, 16, kernel, padding=padding), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+    classes = [nn.Linear(16 * left * left, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, n_classes)]
+    return initialise(nn.Sequential(*features, *classes), seed)  # type: ignore[return-value]
 
 
 def small_cnn(n_classes: int = 10, n_channels: int = 1, width: int = 16, seed: int = 0) -> nn.Sequential:

@@ -1,7 +1,6 @@
 """What a run was: its identity, its folder, its record, the environment it ran in."""
 
 import difflib
-import errno
 import importlib.metadata
 import os
 import platform
@@ -14,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import DataError, InputError, StorageError, require
-from workbench.files import read_json, unwritten, write_json
+from workbench.errors import DataError, InputError, require
+from workbench.files import read_json, write_json, writing_runs
 
 MOMENT = "%Y-%m-%dT%H:%M:%S+00:00"  # how records write a time
 SCHEMA = 1  # of run.json and results.json; a reader refuses what is newer
@@ -183,16 +182,11 @@ def study_folder(out: Path, study: str) -> Path:
 def environment() -> dict[str, Any]:
     """Describe what the numbers may depend on: versions, commit, platform, processors, threads, command line."""
     commit, dirty = _commit()
-    return {
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "commit": commit,
-        "dirty": dirty,
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "threads": {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ},
-        "command": sys.argv,
-    }
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    threads = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ}
+    source = {"python": platform.python_version(), "versions": versions, "commit": commit, "dirty": dirty}
+    machine = {"platform": platform.platform(), "processors": os.cpu_count(), "threads": threads}
+    return source | machine | {"command": sys.argv}
 
 
 def _problem(record: Any, folder: Path) -> str:
@@ -218,7 +212,7 @@ def utc(form: str, seconds: float | None = None) -> str:
 def _new_folder(out: Path, study: str) -> Path:
     """Make a folder named by the UTC time, parts of a second in hexadecimal: names sort by time."""
     place = study_folder(out.absolute(), study)
-    try:
+    with writing_runs(out):
         place.mkdir(parents=True, exist_ok=True)
         while True:
             # One look at the clock: a second may end between two.
@@ -226,11 +220,6 @@ def _new_folder(out: Path, study: str) -> Path:
             with suppress(FileExistsError):  # two runs of one moment never share a folder
                 folder.mkdir()
                 return folder
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise StorageError(unwritten(place, error)) from error
-        problem = f"out must be a folder that can be written, got {str(out)!r} ({error}); choose another"
-        raise InputError(problem) from error
 
 
 def _commit() -> tuple[str | None, bool | None]:

@@ -59,13 +59,11 @@ def _stretched(u: Array, q: Array) -> Array:
 
 _ALPHA, _TAU, _D = ((np.log(low), np.log(high)) for low, high in ((0.01, 10.0), (1e-4, 1e3), (0.1, 5.0)))
 _MOHR = "Mohr et al. 2022, LCDB 1.0, table of parametric models; Viering and Loog 2022, arXiv:2103.10948"
-FAMILIES: Mapping[str, Family] = {
-    family.name: family
-    for family in (
-        Family("power", _power, ("alpha",), (_ALPHA,), False, "A x^-alpha", _MOHR),
-        Family("power_offset", _power, ("alpha",), (_ALPHA,), True, "c + A x^-alpha", _MOHR),
-        Family("exponential", _exponential, ("tau",), (_TAU,), True, "c + A exp(-x / tau)", _MOHR),
-        Family("mmf", _hill, ("tau", "d"), (_TAU, _D), True, "c + A / (1 + (x / tau)^d)", _MOHR),
-        Family("weibull", _stretched, ("tau", "d"), (_TAU, _D), True, "c + A exp(-(x / tau)^d)", _MOHR),
-    )
-}
+_ALL = (
+    Family("power", _power, ("alpha",), (_ALPHA,), False, "A x^-alpha", _MOHR),
+    Family("power_offset", _power, ("alpha",), (_ALPHA,), True, "c + A x^-alpha", _MOHR),
+    Family("exponential", _exponential, ("tau",), (_TAU,), True, "c + A exp(-x / tau)", _MOHR),
+    Family("mmf", _hill, ("tau", "d"), (_TAU, _D), True, "c + A / (1 + (x / tau)^d)", _MOHR),
+    Family("weibull", _stretched, ("tau", "d"), (_TAU, _D), True, "c + A exp(-(x / tau)^d)", _MOHR),
+)
+FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}

@@ -6,19 +6,17 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 
 from workbench.errors import InputError, is_count, is_number, require, require_choice
 from workbench.laws.forms import FORMS, Form
 from workbench.laws.identify import identified
-from workbench.laws.law import Law, as_frame, variable
+from workbench.laws.law import Array, Law, as_frame, variable
 from workbench.laws.robust import Robust, start
 from workbench.laws.sample import Sample
 from workbench.seeds import generator
 from workbench.statistics import check_level
-
-Array = NDArray[np.float64]
 
 
 def fit_law(
@@ -81,8 +79,10 @@ def fit_law(
     point, objective = (best if reduction == "sum" else stopped_early)(whole, starts)
     draws = pd.DataFrame(whole.named(_bootstrap(whole, point, n_bootstrap, seed)))
     parameters = {name: float(values[0]) for name, values in whole.named(point[None]).items()}
-    told = {name: _told(frame.iloc[fitted.order], name, names) for name in "NDCM"}
-    centre = {name: float(np.exp(np.log(values).mean())) for name, values in told.items() if values is not None}
+    centre: dict[str, float] = {}
+    for name in "NDCM":
+        with contextlib.suppress(InputError):  # what the table does not tell
+            centre[name] = float(np.exp(np.log(variable(frame.iloc[fitted.order], name, names)).mean()))
     n, residuals = len(fitted.log_y), whole.residuals(point)
     law = Law(form, target, names, parameters, draws, level, objective, n, residuals, centre)
     warnings, unidentified = identified(law, fitted, whole, point)
@@ -98,13 +98,6 @@ def _known(name: str) -> str:
     """Return the name of one of ``FORMS``."""
     require_choice("form", name, tuple(FORMS))
     return name
-
-
-def _told(frame: pd.DataFrame, name: str, columns: Mapping[str, str]) -> Array | None:
-    """Return N, D, C or M where a table tells it."""
-    with contextlib.suppress(InputError):
-        return variable(frame, name, columns)
-    return None
 
 
 def best(whole: Robust, starts: Array) -> tuple[Array, float]:

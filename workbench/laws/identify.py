@@ -1,13 +1,11 @@
 """What a table cannot tell about a law: said by name, since predictions may be good all the same."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from workbench.laws.law import Law
+from workbench.laws.law import Array, Law
 from workbench.laws.robust import Robust
 from workbench.laws.sample import Sample
 
-Array = NDArray[np.float64]
 LINE = 0.05  # spread of ln(variable) about its line in the others below which they vary as one
 FLAT = 1e-4  # singular value of the standardised Jacobian, of the largest: a direction that changes nothing
 FACTOR, WIDTH = 2.0, 0.5  # how wide intervals may be: high / low of a coefficient, width / value of an exponent

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench.errors import InputError, require
-from workbench.laws.forms import Form
+from workbench.laws.forms import Array, Form
 
-Array = NDArray[np.float64]
 FLOPS = 6.0  # training operations a parameter and token, the usual count
 
 

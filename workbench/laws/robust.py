@@ -3,12 +3,10 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workbench.laws.forms import Form
-from workbench.laws.minimise import descend, nonnegative
+from workbench.laws.minimise import Array, Rows, descend, nonnegative
 
-Array = NDArray[np.float64]
 STEP = 1e-4  # of the fourth-order differences in the exponents: their error is near 1e-11
 FLOOR, CEILING = -60.0, 200.0  # of the logarithm of a coefficient times its basis over the target
 NOTHING = 1e-9  # of the prediction everywhere: a coefficient this small is zero
@@ -37,7 +35,7 @@ class Robust:
     weights: Array
     scale: Array
 
-    def __call__(self, points: Array, problems: NDArray[np.intp]) -> tuple[Array, Array, Array]:
+    def __call__(self, points: Array, problems: Rows) -> tuple[Array, Array, Array]:
         """Return losses, gradients and curvatures (reweighted least squares) of points, see ``minimise.Function``."""
         weights, e = self.weights[problems], len(self.form.exponents)
         with np.errstate(all="ignore"):  # the search backs away from what overflows
@@ -73,7 +71,7 @@ class Robust:
         e = len(self.form.exponents)
         return np.log(self._parts(point[None, :e], np.exp(point[None, e:] - self.scale)).sum(1)[0]) - self.log_y
 
-    def minimise(self, starts: Array, problems: NDArray[np.intp], n_steps: int = 300) -> tuple[Array, Array]:
+    def minimise(self, starts: Array, problems: Rows, n_steps: int = 300) -> tuple[Array, Array]:
         """Descend from starts, each in the problem named beside it; return points and losses."""
         low = np.array([each.low for each in self.form.exponents.values()] + [FLOOR] * len(self.form.coefficients))
         high = np.array([each.high for each in self.form.exponents.values()] + [CEILING] * len(self.form.coefficients))

@@ -9,9 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InputError, is_count, is_number, require
 from workbench.laws.forms import Form
-from workbench.laws.law import variable
-
-Array = NDArray[np.float64]
+from workbench.laws.law import Array, variable
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What a run needs from outside, checked before it starts: folders to write, a scheduler that answers."""
 
 import contextlib
-import errno
 import os
 import re
 import shutil
@@ -10,8 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from workbench.errors import DataError, ExecutorError, InputError, StorageError
-from workbench.files import read_json
+from workbench.errors import DataError, ExecutorError, InputError
+from workbench.files import read_json, writing_runs
 from workbench.sweeps import require_executor
 
 _CONNECT_SECONDS = 3.0
@@ -49,15 +48,10 @@ def check_reachable(host: str, port: int) -> None:
 
 def check_writable(out: Path) -> None:
     """Raise before anything starts where runs or trials could not be kept."""
-    try:
+    with writing_runs(out):
         for folder in (out, out / "trials", out / ".locks"):
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageError(f"{out} must have free space, got {error}; free some, then try again") from error
-        problem = f"out must be a folder that can be written, got {str(out)!r} ({error}); choose another"
-        raise InputError(problem) from error
 
 
 @contextlib.contextmanager

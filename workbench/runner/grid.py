@@ -1,7 +1,6 @@
 """Sweeps over a study's parameters: points from texts, a manifest that says which run is which, a table of them."""
 
 import contextlib
-import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import DataError, InputError, require
-from workbench.files import plain, read_json, write_json
+from workbench.files import digest, plain, read_json, write_json
 from workbench.runner.console import write_csv
 from workbench.runner.studies import resolve, seeded
 from workbench.schema import Schema, read_schema
@@ -36,8 +35,7 @@ class Grid:
     @property
     def id(self) -> str:
         """Name of the sweep: the same for the same study, base and grid."""
-        text = json.dumps(plain([self.notebook.stem, self.base, self.swept]), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return digest([self.notebook.stem, self.base, self.swept])[:8]
 
     def points(self) -> list[dict[str, Any]]:
         """Return the swept parameters of each run, the last one varying fastest."""

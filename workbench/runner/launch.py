@@ -5,8 +5,6 @@ interrupted goes on in its own folder. What the study refuses leaves no folder, 
 """
 
 import contextlib
-import hashlib
-import json
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from workbench.errors import DataError, StorageError, is_count, is_number, require
-from workbench.files import plain, write_json
+from workbench.files import digest, write_json
 from workbench.records import Run
 from workbench.runner.checks import check_executor, check_reachable, check_writable
 from workbench.runner.outcome import Outcome, find_report
@@ -42,8 +40,7 @@ class Launched:
 
 def run_key(notebook: Path, values: dict[str, Any]) -> str:
     """Hash what decides a run's results: the notebook's source and imports, parameters, versions; 32 hex digits."""
-    identity = {"source": source_digest(notebook), "parameters": plain(values), "versions": versions()}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+    return digest({"source": source_digest(notebook), "parameters": values, "versions": versions()})[:32]
 
 
 def earlier_runs(out: Path, study: str) -> dict[str, list[Run]]:
@@ -139,15 +136,9 @@ def _computed(run: Run, values: dict[str, Any], force: bool, stops: list[int], f
     with ProgressView(run.folder / "progress.jsonl", Console(stderr=True), notebook.stem) as view:
         from workbench.runner.papermill import execute
 
-        outcome = execute(
-            notebook,
-            values,  # not the record's: JSON has no tuples
-            run.folder,
-            environment=environment,
-            timeout=record["timeout"],
-            watch=view.update,
-            stops=stops,
-        )
+        told: dict[str, Any] = {"environment": environment, "timeout": record["timeout"], "watch": view.update}
+        # values as they were given: JSON, and so the record, has no tuples
+        outcome = execute(notebook, values, run.folder, stops=stops, **told)
     if outcome.status == "done" and outcome.storage:  # what is not whole must be computed again
         error = {"cell": None, "name": StorageError.__name__, "message": outcome.storage}
         outcome = replace(outcome, status="failed", error=error)

@@ -86,18 +86,12 @@ def _call_papermill(notebook: Path, parameters: Mapping[str, Any], run_dir: Path
     loop = asyncio.Runner(loop_factory=ensure_event_loop)
     with loop, (run_dir / "log.txt").open("a", encoding="utf-8") as log:
         logger.setLevel("CRITICAL")  # what it would say is in our record
+        paths = _braced(notebook), _braced(run_dir / "executed.ipynb")
+        kernel = {"kernel_name": "python3", "language": "python"}
+        # The kernel's folder; papermill's own cwd argument would change the whole process's.
+        place, said = {"metadata": {"path": str(notebook.parent)}}, {"stdout_file": log, "stderr_file": log}
         papermill.execute_notebook(
-            _braced(notebook),
-            _braced(run_dir / "executed.ipynb"),
-            dict(parameters),
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            stdout_file=log,
-            stderr_file=log,
-            # The kernel's folder; papermill's own cwd argument would change the whole process's.
-            resources={"metadata": {"path": str(notebook.parent)}},
-            **settings,
+            *paths, dict(parameters), resources=place, progress_bar=False, **kernel, **said, **settings
         )
 
 

@@ -1,10 +1,8 @@
 """What the trials of one call share, the keys that follow from it, and the call itself: alike on every executor."""
 
 import contextlib
-import hashlib
 import importlib
 import inspect
-import json
 import random
 import threading
 import time
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import require
-from workbench.files import plain
+from workbench.files import digest, plain
 from workbench.sources import source_digest, versions
 
 # How a trial ended, as plain data: result and seconds, or error, message, traceback and attempts.
@@ -49,15 +47,8 @@ class Job:
 
     def key(self, parameters: Mapping[str, Any]) -> str:
         """Return the name of a trial's file: 32 hexadecimal digits."""
-        identity = {
-            "schema": 1,
-            "function": f"{self.file.stem}.{self.name}",
-            "parameters": plain(dict(parameters)),
-            "data": self.data,
-            "versions": list(self.versions),
-            "source": self.source,
-        }
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+        identity = {"schema": 1, "function": f"{self.file.stem}.{self.name}", "parameters": dict(parameters)}
+        return digest(identity | {"data": self.data, "versions": self.versions, "source": self.source})[:32]
 
     def call(self, parameters: Mapping[str, Any]) -> Outcome:
         """Call the function; whatever it raises becomes data, which any process and version can read."""

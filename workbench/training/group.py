@@ -152,7 +152,8 @@ class Group:
             self._seed_torch(self.dropout_key)
             self.losses[k, self.step] = objective.backward(x, y)
             self.coordinates[k].pull(self.phis[k].data, objective.grad, self.grads[k])
-            self._keep_buffers(k)
+            if self.states[k]:
+                self.states[k] = self.objective.buffers()
         factor = self.recipe.lr_factor(self.step)
         for group, recipe in zip(self.optimizer.param_groups, self.recipes, strict=True):
             group["lr"] = recipe.lr * factor
@@ -174,10 +175,6 @@ class Group:
         self.coordinates[k].push(self.phis[k].data, self.objective.theta)
         if self.states[k]:
             self.objective.set_buffers(self.states[k])
-
-    def _keep_buffers(self, k: int) -> None:
-        if self.states[k]:
-            self.states[k] = self.objective.buffers()
 
     def _stop(self, k: int, outcome: str, n_steps: int) -> None:
         self.active.remove(k)
