@@ -9,6 +9,20 @@ from workbench.laws.stopping import Trace, functional_stopping
 from workbench.laws.tables import ORIGINS, table
 
 __all__ = [
-    "FAMILIES", "FORMS", "ORIGINS", "CurveFit", "Extrapolation", "Family", "Form", "Law", "Range", "Trace",
-    "conformal_scale", "extrapolate", "fit_curve", "fit_law", "functional_stopping", "table",
-]  # fmt: skip
+    "FAMILIES",
+    "FORMS",
+    "ORIGINS",
+    "CurveFit",
+    "Extrapolation",
+    "Family",
+    "Form",
+    "Law",
+    "Range",
+    "Trace",
+    "conformal_scale",
+    "extrapolate",
+    "fit_curve",
+    "fit_law",
+    "functional_stopping",
+    "table",
+]
