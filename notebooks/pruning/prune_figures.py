@@ -68,7 +68,7 @@ def accuracy_versus_nonzeros(runs: pd.DataFrame) -> go.Figure:
         for i, arm in enumerate(ARMS):
             cell = own[own.arm == arm].groupby("share")["mean"]
             _line(figure, col, cell, i, arm, "%{x:.3f} of the parameters: %{y:.4f}", dash=_DASHES.get(arm, "solid"))
-        figure.update_xaxes(title="Nonzeros / dense parameters (log)", **log_axis(span), row=1, col=col)
+        figure.update_xaxes(title="Nonzeros / dense (log)", **log_axis(span), row=1, col=col)
         if not text:  # random masks may leave the panel
             ends = own[own.arm != "random"].groupby(["arm", "reduction"])["mean"].agg(["mean", "std"]).fillna(0)
             figure.update_yaxes(range=[(ends["mean"] - 1.2 * ends["std"]).min() - 0.01, 1.002], row=1, col=col)
@@ -106,7 +106,7 @@ def loss_after_retraining(table: pd.DataFrame) -> go.Figure:
                     dash=_DASHES.get(arm, "solid"),
                     **look,
                 )
-        figure.update_xaxes(title="Sparsity (share of the weights removed)", range=span, row=1, col=col)
+        figure.update_xaxes(title="Sparsity of the weights", range=span, row=1, col=col)
         levels = own.groupby(["arm", "sparsity"]).loss.mean()
         axis = log_axis((0.8 * levels.min(), 1.4 * levels.max()))
         figure.update_yaxes(title="Test loss (nats, log scale)", **axis, row=1, col=col)

@@ -312,6 +312,16 @@ def test_every_point_says_what_it_is(runs, retrained, lottery):
     assert names == ["dense", *sparse_arms.ARMS]
 
 
+def test_titles_of_three_panels_stay_apart_and_inside(runs, retrained):
+    names = ["mlp", "lenet", "transformer-2"]
+    three = [pd.concat([table.assign(network=name) for name in names]) for table in (runs, retrained)]
+    draws = prune_figures.accuracy_versus_nonzeros, prune_figures.loss_after_retraining
+    for figure in map(lambda draw, table: draw(table), draws, three):
+        left, right = figure.layout.xaxis3.domain
+        room = (right - left) * (960 - 80 - 30) + 2 * 30  # of a page, its margins; about 9 pixels a letter
+        assert all(9 * len(figure.layout[f"xaxis{k}"].title.text) < room for k in ("", 2, 3))
+
+
 def test_the_masks_follow_the_density(runs):
     figure = explore_masks(runs, 16, live=False)
     assert [step.label for step in figure.layout.sliders[0].steps] == ["1", "4", "16"]
