@@ -18,11 +18,13 @@ from playwright.sync_api import sync_playwright
 from tests.browser.conftest import Visit
 from tests.browser.lab import DRAWN, NOTEBOOKS, ROOT, Notebook, project, serve
 
-# From the time that the browser gives to the key until after the first frame that shows another drawing.
+# From the time that the browser gives to the key until after the first frame that shows another drawing; null where
+# the drawing is the same after so many milliseconds, as that of a value that another one is rounded to.
 WATCH = f"""el => {{
     const drawn = {DRAWN}, before = drawn(el);
     window.took = new Promise(done => {{
         let start;
+        setTimeout(() => done(null), 5000);
         document.addEventListener('keydown', event => {{ start = event.timeStamp; }}, {{ capture: true, once: true }});
         new MutationObserver((_, self) => {{
             if (start === undefined || drawn(el) === before) return;
@@ -44,8 +46,8 @@ for kind in (ipywidgets.FloatSlider, ipywidgets.IntSlider, ipywidgets.SelectionS
 """
 
 
-def timed(book: Notebook, output, control, key: str) -> float:
-    """Press a key on a control; return milliseconds to the redraw."""
+def timed(book: Notebook, output, control, key: str) -> float | None:
+    """Press a key on a control; return milliseconds to the redraw, None if what is drawn stays the same."""
     control.focus()
     output.evaluate(WATCH)
     book.page.keyboard.press(key)
@@ -54,10 +56,27 @@ def timed(book: Notebook, output, control, key: str) -> float:
     return milliseconds
 
 
-def say(name: str, milliseconds: list[float], where: str) -> None:
+def walk(book: Notebook, output, control, moves: int) -> list[float | None]:
+    """Move a control on from where it stands, a slider to an end and back, so that most values are met afresh."""
+    handle, buttons, took, key = control.locator(".noUi-handle"), control.locator("button"), [], "ArrowLeft"
+    for _ in range(moves):
+        if handle.count():
+            now, low, high = (handle.get_attribute(f"aria-value{name}") for name in ("now", "min", "max"))
+            key = {low: "ArrowRight", high: "ArrowLeft"}.get(now, key)
+            took.append(timed(book, output, handle, key))
+        else:
+            chosen = buttons.evaluate_all("all => all.findIndex(one => one.classList.contains('mod-active'))")
+            took.append(timed(book, output, buttons.nth((chosen + 1) % buttons.count()), "Enter"))
+    return took
+
+
+def say(name: str, milliseconds: list[float | None], where: str) -> None:
     """Print one line."""
-    median, worst = statistics.median(milliseconds), max(milliseconds)
-    print(f"{name:45} {where:7} median {median:6.1f} ms, worst {worst:6.1f} ms of {len(milliseconds)}", flush=True)
+    found = [each for each in milliseconds if each is not None]
+    if found:
+        what = f"median {statistics.median(found):6.1f} ms, worst {max(found):6.1f} ms of {len(found)}"
+        same = len(milliseconds) - len(found)
+        print(f"{name:45} {where:7} {what}" + f"; {same} drew the same" * bool(same), flush=True)
 
 
 def measure(book: Notebook, name: str, moves: int) -> None:
@@ -66,13 +85,8 @@ def measure(book: Notebook, name: str, moves: int) -> None:
     book.ask("0", PYTHON)
     for control in output.locator(":is(.widget-slider, .widget-toggle-buttons):not(:has(~ .widget-button))").all():
         book.ask("taken.clear()")
-        label, handle, buttons = (control.locator(its) for its in (".widget-label", ".noUi-handle", "button"))
-        if handle.count():
-            took = [timed(book, output, handle, ("ArrowLeft", "ArrowRight")[i % 2]) for i in range(moves)]
-        else:
-            took = [timed(book, output, buttons.nth(1 - i % 2), "Enter") for i in range(moves)]
-        said = f"{name}: {label.first.text_content()}"
-        say(said, took, "page")
+        said = f"{name}: {control.locator('.widget-label').first.text_content()}"
+        say(said, walk(book, output, control, moves), "page")
         say(said, json.loads(book.ask("taken")), "Python")
     start, stop = (output.locator(f"button:has(.fa-{icon})") for icon in ("play", "stop"))
     slider = output.locator(".widget-inline-hbox:has(~ .widget-button) .noUi-handle").first
