@@ -122,6 +122,17 @@ def test_live_the_figure_follows_its_control(study):
     assert figure.data[0].visible == "legendonly"  # a reader's choice survives
 
 
+def test_stops_are_drawn_before_the_control_moves(study):
+    drawn = []
+    control, figure = widgets.explore(lambda n: drawn.append(n) or draw(n), study["n"], 10, [5, 20], live=True).children
+    assert sorted(drawn) == [5, 10, 20]
+    control.value = 20
+    control.value = 5
+    assert (len(drawn), figure.data[0].name) == (3, "5")
+    control.value = 25
+    assert (drawn[3:], figure.data[0].name) == ([25], "25")
+
+
 def test_outside_a_notebook_nothing_is_live(monkeypatch):
     monkeypatch.delenv("WORKBENCH_BATCH", raising=False)
     assert not widgets.is_live()

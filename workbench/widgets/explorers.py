@@ -20,21 +20,21 @@ def explore(
     """Show a figure that follows one parameter.
 
     Args:
-        draw: Returns the figure at a value, always with the same traces; called at every move, so it should draw from
-            results already computed.
+        draw: Returns the figure at a value, always with the same traces; called at every move to a value that is none
+            of the stops, so it should draw from results already computed.
         parameter: What the control changes.
         value: Where it stands first.
-        stops: Values of the slider in batch, beside the first.
+        stops: Values that are drawn beforehand, beside the first; in batch the slider's.
         live: Whether to return widgets; None asks `is_live`.
 
     Returns:
         A box of a control and a FigureWidget, or a plain figure with plotly's own slider.
     """
     if not (is_live() if live is None else live):
-        views = {str(point): point for point in sorted({value, *stops})}
-        return compute(draw, draw, value, [parameter], views=views, live=False)
-    handle, figure = control(replace(parameter, default=value)), LiveFigure(draw(value))
-    handle.observe(lambda change: figure.follow(draw(change["new"])), names="value")
+        return compute(draw, draw, value, [parameter], views={str(v): v for v in sorted({value, *stops})}, live=False)
+    drawn = {at: draw(at) for at in (value, *stops)}
+    handle, figure = control(replace(parameter, default=value)), LiveFigure(drawn[value])
+    handle.observe(lambda change: figure.follow(drawn.get(change["new"]) or draw(change["new"])), names="value")
     return ipywidgets.VBox([handle, figure])
 
 
