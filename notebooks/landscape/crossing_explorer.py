@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from annotated_types import Ge, Le
 from crossing_dimensions import KINDS, recipe, ticket
-from crossing_figures import run_figure, section_figure
+from crossing_figures import run_figure, section, section_scene, sections
 
 from workbench import widgets
 from workbench.figures.live import LiveFigure
@@ -47,15 +47,16 @@ def explore(rows: pd.DataFrame, network: dict[str, Any], *, live: bool | None = 
     densities, dims = (tuple(sorted(set(each) - {0})) for each in (rows.density, rows.d))
     density, d = OPEN if OPEN in densities else densities[0], dims[len(dims) // 2]
     shown = Parameter("density", Literal[densities], "", density, "density")
+    draw = partial(section, section_scene(rows), sections(rows))
     if not (widgets.is_live() if live is None else live):
-        return widgets.explore(lambda each: section_figure(rows, each, d), shown, density, densities, live=False)
+        return widgets.explore(lambda each: draw(each, d), shown, density, densities, live=False)
     handles = [widgets.control(each) for each in (shown, Parameter("dimension", Literal[dims], "", d, "dimension, d"))]
-    figure = LiveFigure(section_figure(rows, density, d))
+    figure = LiveFigure(draw(density, d))
     for each in handles:
-        each.observe(lambda _: figure.follow(section_figure(rows, *(one.value for one in handles))), names="value")
+        each.observe(lambda _: figure.follow(draw(*(one.value for one in handles))), names="value")
     goal = tables.FRACTION * float(tables.baseline_of(rows).scores.mean())
-    draw, start = partial(draw_run, goal), OwnRun(network["n_steps"])
-    own = widgets.Live(live_run(network), draw, start, choices(dims[-1]), label="Train")
+    start = OwnRun(network["n_steps"])
+    own = widgets.Live(live_run(network), partial(draw_run, goal), start, choices(dims[-1]), label="Train")
     return ipywidgets.VBox([*handles, figure, own])
 
 

@@ -11,11 +11,12 @@ from crossing_dimensions import KINDS
 from crossing_trials import CUTS
 
 from workbench.dimension import Estimate
-from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish, log_axis, panels
+from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, again, finish, log_axis, panels
 
 ASIDE = dict(zip(KINDS, (0.97, 1.0, 1.03), strict=True))  # marks of the same density stand side by side
 LOOKS = {kind: (COLOURS[i], SYMBOLS[i]) for i, kind in enumerate(KINDS)}
 BELOW = {"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"}
+Cut = tuple[np.ndarray, ...]  # d or density, accuracy and seed of each run; d or density, and mean accuracy
 ARMS = ("pruned", "retrained", "shuffled, retrained", "from the start")
 
 
@@ -204,38 +205,69 @@ def section_figure(rows: pd.DataFrame, density: float, d: int) -> go.Figure:
     Returns:
         A figure with two traces a kind and panel, and a mark of the point in each.
     """
+    return section(section_scene(rows), sections(rows), density, d)
+
+
+def sections(rows: pd.DataFrame) -> dict[str, dict[float, list[Cut]]]:
+    """Return what is drawn at each density and at each dimension: of each kind its runs, and their means."""
+    arms = [pd.concat([tables.arm(rows, kind, each) for each in sorted(set(rows.density))[::-1]]) for kind in KINDS]
+    return {
+        "density": {
+            at: [_cut(own[(own.density == at) & (own.d > 0)], "d") for own in arms] for at in set(rows.density)
+        },
+        "d": {at: [_cut(own[own.d == at], "density") for own in arms] for at in set(rows.d) - {0}},
+    }
+
+
+def _cut(own: pd.DataFrame, x: str) -> Cut:
+    mean = own.groupby(x).accuracy.mean()
+    return own[x].to_numpy(), own.accuracy.to_numpy(), own[["seed"]].to_numpy(), mean.index.to_numpy(), mean.to_numpy()
+
+
+def section_scene(rows: pd.DataFrame) -> go.Figure:
+    """Draw what is the same in all sections: axes, the goal, and the traces, which have no points yet."""
     figure = panels(1, 2, horizontal_spacing=0.12)
     dims, densities = sorted(set(rows.d) - {0}), sorted(set(rows.density), reverse=True)
-    goal = tables.FRACTION * float(tables.baseline_of(rows).scores.mean())
     for kind in KINDS:
         colour, symbol = LOOKS[kind]
-        here = tables.arm(rows, kind, density)
-        there = pd.concat([tables.arm(rows, kind, each) for each in densities])
-        for col, own, x in ((1, here[here.d > 0], "d"), (2, there[there.d == d], "density")):
-            mean = own.groupby(x).accuracy.mean()
+        for col in (1, 2):
             figure.add_scatter(
-                x=own[x], y=own.accuracy, mode="markers", showlegend=False, row=1, col=col,
-                marker={"color": colour, "symbol": f"{symbol}-open", "size": 5}, customdata=own[["seed"]],
+                mode="markers", showlegend=False, row=1, col=col,
+                marker={"color": colour, "symbol": f"{symbol}-open", "size": 5},
                 hovertemplate=f"{kind}, seed %{{customdata[0]}}: accuracy %{{y:.3f}}<extra></extra>",
             )  # fmt: skip
             figure.add_scatter(
-                x=mean.index, y=mean, mode="lines", name=kind, legendgroup=kind, showlegend=col == 1,
+                mode="lines", name=kind, legendgroup=kind, showlegend=col == 1,
                 line={"color": colour, "width": 3}, row=1, col=col,
                 hovertemplate=f"{kind}, mean of the seeds: accuracy %{{y:.3f}}<extra></extra>",
             )  # fmt: skip
-    for col, at in ((1, d), (2, density)):
+    for col in (1, 2):
         figure.add_scatter(
-            x=[at, at], y=[0, 1], mode="lines", line={"color": INK, "dash": "dot", "width": 1}, row=1, col=col,
+            y=[0, 1], mode="lines", line={"color": INK, "dash": "dot", "width": 1}, row=1, col=col,
             name="where the other panel cuts", showlegend=col == 1, hoverinfo="skip",
         )  # fmt: skip
-    figure.add_hline(y=goal, line={"color": GREY, "dash": "dash", "width": 1})
+    goal = tables.FRACTION * float(tables.baseline_of(rows).scores.mean())
+    figure.add_hline(y=goal, line={"color": GREY, "dash": "dash", "width": 1}, exclude_empty_subplots=False)
     figure.update_xaxes(title="Dimension, d (log)", **log_axis([min(dims) / 1.2, max(dims) * 1.2]), row=1, col=1)
     figure.update_xaxes(**density_axis(densities), row=1, col=2)
     figure.update_yaxes(title="Test accuracy", range=[0, 1.02])
     figure.update_layout(legend=BELOW)
-    note = f"Left: density {density:.4g}. Right: d = {d}. Dashed: 90 % of the dense network's accuracy, {goal:.3f}.<br>"
+    note = f"Dashed: 90 % of the dense network's accuracy, {goal:.3f}.<br>"
     note += f"{rows.seed.nunique()} seeds open, lines their means. No line where fewer than d entries are kept."
     return finish(figure, "Accuracy over density and dimension", note, height=520)
+
+
+def section(scene: go.Figure, found: Mapping[str, Mapping[float, Sequence[Cut]]], density: float, d: int) -> go.Figure:
+    """Draw two sections into their scene; ``found`` as from ``sections``."""
+    figure = again(scene)
+    *traces, left, right = figure.data
+    both = zip(found["density"][density], found["d"][d], strict=True)
+    for i, (x, y, seeds, means_x, means_y) in enumerate(cut for pair in both for cut in pair):
+        traces[2 * i].update(x=x, y=y, customdata=seeds)
+        traces[2 * i + 1].update(x=means_x, y=means_y)
+    left.x, right.x = [d, d], [density, density]
+    note = f"Left: density {density:.4g}. Right: d = {d}. {scene.layout.title.subtitle.text}"
+    return figure.update_layout(title_subtitle_text=note)
 
 
 def run_figure(run: Mapping[str, Any], goal: float) -> go.Figure:
