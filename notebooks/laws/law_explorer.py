@@ -1,7 +1,13 @@
 """Law forensics: drop runs, change loss, form, reduction or rounding, and the fit moves at once."""
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable
-from functools import cache, partial
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from operator import ne
 from typing import Annotated, Any, Literal
 
 import ipywidgets
@@ -9,7 +15,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from annotated_types import Ge, Le
-from law_figures import own_view
+from law_figures import own_scene, own_view
 from law_results import tokens_per_parameter
 
 from workbench import widgets
@@ -18,11 +24,18 @@ from workbench.figures.style import BLUE, finish
 from workbench.laws import FORMS, fit_law
 from workbench.schema import Parameter
 
+MOST = 30  # runs that may be dropped
 COMPUTE = np.geomspace(1e18, 1e26, 17)
 FITS = {
     "additive": "additive", "over-training": "overtraining", "isoFLOP": "isoflop",
 }  # fmt: skip
-OPENS = {"drop": 5, "form": "additive", "loss": "huber", "reduction": "sum", "digits": "all"}
+CHOICES = {
+    "form": tuple(FITS), "loss": ("huber", "squared"), "reduction": ("sum", "mean"), "digits": ("all", "3", "2"),
+}  # fmt: skip
+Choice = tuple[Any, ...]  # drop, form, loss, reduction, digits
+Reading = tuple[np.ndarray, np.ndarray, pd.DataFrame, str, str]
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+OPENS: dict[str, Any] = {"drop": 5, "form": "additive", "loss": "huber", "reduction": "sum", "digits": "all"}
 
 
 def explore_fits(runs: pd.DataFrame, share: float, *, live: bool | None = None) -> go.Figure | ipywidgets.VBox:
@@ -37,29 +50,37 @@ def explore_fits(runs: pd.DataFrame, share: float, *, live: bool | None = None) 
         A box of controls and a figure that follows each of them, or a plain figure with plotly's slider of the runs
         dropped.
     """
-    draw = cache(partial(view, runs, share))
+    known: dict[Choice, Reading] = {}
+    scene, ratio = own_scene(), (runs.D / runs.N).to_numpy()
+
+    def draw(*chosen: Any) -> go.Figure:
+        if chosen not in known:
+            known.update(readings(runs, share, *chosen[:-1]))
+        return own_view(scene, ratio, *known[chosen])
+
     if not (widgets.is_live() if live is None else live):
-        shown = Parameter("drop", Annotated[int, Ge(0), Le(30)], "int", OPENS["drop"], "runs dropped")
+        shown = Parameter("drop", Annotated[int, Ge(0), Le(MOST)], "int", OPENS["drop"], "runs dropped")
         return widgets.explore(
-            lambda drop: draw(**{**OPENS, "drop": drop}), shown, OPENS["drop"], (0, 2, 5, 10, 20), live=False
+            lambda drop: draw(drop, *[*OPENS.values()][1:]), shown, OPENS["drop"], (0, 2, 5, 10, 20), live=False
         )
     parameters = [
-        Parameter("drop", Annotated[int, Ge(0), Le(30)], "int", OPENS["drop"], "runs of fewest tokens per parameter"),
-        Parameter("form", Literal[tuple(FITS)], "", OPENS["form"], "of the law"),
-        Parameter("loss", Literal[("huber", "squared")], "", OPENS["loss"], "of the log residuals"),
-        Parameter("reduction", Literal[("sum", "mean")], "", OPENS["reduction"], "mean stops early"),
-        Parameter("digits", Literal[("all", "3", "2")], "", OPENS["digits"], "parameters rounded"),
+        Parameter("drop", Annotated[int, Ge(0), Le(MOST)], "int", OPENS["drop"], "runs of fewest tokens per parameter"),
+        Parameter("form", Literal[CHOICES["form"]], "", OPENS["form"], "of the law"),
+        Parameter("loss", Literal[CHOICES["loss"]], "", OPENS["loss"], "of the log residuals"),
+        Parameter("reduction", Literal[CHOICES["reduction"]], "", OPENS["reduction"], "mean stops early"),
+        Parameter("digits", Literal[CHOICES["digits"]], "", OPENS["digits"], "parameters rounded"),
     ]
     handles = {each.name: widgets.control(each) for each in parameters}
-    figure = LiveFigure(draw(**OPENS))
+    figure = LiveFigure(draw(*OPENS.values()))
 
     def follow(_: Any) -> None:
-        figure.follow(draw(**{name: handle.value for name, handle in handles.items()}))
+        figure.follow(draw(*(handle.value for handle in handles.values())))
 
     for handle in handles.values():
         handle.observe(follow, names="value")
+    beforehand(runs, share, known.update)
     again = Parameter(
-        "drop", Annotated[int, Ge(0), Le(30)], "int", OPENS["drop"], "runs of fewest tokens per parameter"
+        "drop", Annotated[int, Ge(0), Le(MOST)], "int", OPENS["drop"], "runs of fewest tokens per parameter"
     )
     live_run = widgets.Live(partial(resample, runs), interval_view, (OPENS["drop"], ()), [again], label="Resample")
     return ipywidgets.VBox([*handles.values(), figure, live_run])
@@ -94,22 +115,47 @@ def interval_view(numbers: tuple[int, tuple[float, ...]]) -> go.Figure:
     return finish(figure, f"How sure is the advice? {drop} dropped", note, height=420)
 
 
-def view(runs: pd.DataFrame, share: float, drop: int, form: str, loss: str, reduction: str, digits: str) -> go.Figure:
-    """Fit and draw."""
+def beforehand(runs: pd.DataFrame, share: float, take: Callable[[dict[Choice, Reading]], None]) -> Any:
+    """Have whatever can be chosen fitted, the nearest to the opening first; return the pool of the one process."""
+    drops = sorted(range(MOST + 1), key=lambda drop: abs(drop - OPENS["drop"]))
+    fits = [
+        (drop, *chosen)
+        for chosen in product(FITS, *(CHOICES[name] for name in ("loss", "reduction")))
+        for drop in drops
+    ]
+    # A fit takes longer than a redraw may; in a thread it would slow the redraws.
+    pool = multiprocessing.get_context(METHOD).Pool(1, yielding)
+    for each in sorted(fits, key=lambda each: sum(map(ne, each, OPENS.values()))):
+        pool.apply_async(readings, (runs, share, *each), callback=take)
+    pool.close()  # the process ends with the last of them
+    return pool
+
+
+def yielding() -> None:
+    """Make this process one that gives way, and leave interrupts to its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(19)
+
+
+def readings(
+    runs: pd.DataFrame, share: float, drop: int, form: str, loss: str, reduction: str
+) -> dict[Choice, Reading]:
+    """Fit; return what ``own_view`` draws of it, of each number of digits."""
     kept = np.arange(len(runs)) >= drop
-    arguments = {"form": FITS[form], "loss": loss, "reduction": reduction, "n_bootstrap": 0}
-    law = fit_law(runs[kept], **arguments)
-    parameters = law.parameters
-    if digits != "all":
-        parameters = {name: float(f"{value:.{digits}g}") for name, value in parameters.items()}
-        law = type(law)(**{**vars(law), "parameters": parameters})
-    off = law.predict(runs).prediction / runs.loss - 1
-    held = fit_law(runs[kept], **arguments, hold_out=share)
-    best = law.optimal(5.76e23).iloc[0]
-    said = ", ".join(f"{name} {value:.4g}" for name, value in parameters.items())
-    note = (
-        f"{said}. Fitted error {100 * off[kept].abs().mean():.2f} %;<br>without the top {100 * share:.0f} % of compute "
-    )
-    note += f"their error is {100 * held.held_out_error:.2f} %. {FORMS[FITS[form]].formula}"
-    title = f"{drop} dropped: {best.tokens_per_parameter:.1f} tokens per parameter at 5.76e23 operations"
-    return own_view(runs, kept, 100 * off.to_numpy(), law.optimal(COMPUTE), title, note)
+    arguments: dict[str, Any] = {"form": FITS[form], "loss": loss, "reduction": reduction, "n_bootstrap": 0}
+    law, held = fit_law(runs[kept], **arguments), fit_law(runs[kept], **arguments, hold_out=share)
+    found = {}
+    for digits in CHOICES["digits"]:
+        named = law.parameters
+        if digits != "all":
+            named = {name: float(f"{value:.{digits}g}") for name, value in named.items()}
+        rounded = replace(law, parameters=named)
+        off = rounded.predict(runs).prediction / runs.loss - 1
+        best = rounded.optimal(5.76e23).iloc[0]
+        said = ", ".join(f"{name} {value:.4g}" for name, value in named.items())
+        note = f"{said}. Fitted error {100 * off[kept].abs().mean():.2f} %;<br>without the top {100 * share:.0f} % of "
+        note += f"compute their error is {100 * held.held_out_error:.2f} %. {FORMS[FITS[form]].formula}"
+        title = f"{drop} dropped: {best.tokens_per_parameter:.1f} tokens per parameter at 5.76e23 operations"
+        found[drop, form, loss, reduction, digits] = kept, 100 * off.to_numpy(), rounded.optimal(COMPUTE), title, note
+    return found

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, finish, panels
+from workbench.figures.style import BLUE, COLOURS, GREEN, GREY, INK, SYMBOLS, VERMILION, again, finish, panels
 
 _ARMS = {
     "law": ("over-training law, 5 runs", BLUE), "no M": ("no M, 5 runs", VERMILION),
@@ -74,13 +74,28 @@ def forensics_figure(fits: pd.DataFrame, low: float, high: float) -> go.Figure:
     return finish(figure, "One table, many laws", note, height=560)
 
 
+def own_scene() -> go.Figure:
+    """Draw what is the same in all fits of the reader's own: the axes."""
+    figure = panels(1, 2, horizontal_spacing=0.14)
+    figure.add_hline(y=20, line={"color": INK, "dash": "dot"}, row=1, col=2, exclude_empty_subplots=False)
+    figure.update_xaxes(title="Tokens per parameter", type="log", dtick=1, row=1, col=1)
+    figure.update_yaxes(title="Predicted over measured (%)", row=1, col=1)
+    figure.update_xaxes(title="Compute (operations)", type="log", dtick=2, exponentformat="power", row=1, col=2)
+    figure.update_yaxes(title="Best tokens per parameter", type="log", range=[0, 3], dtick=1, row=1, col=2)
+    figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"})
+    figure.update_layout(margin={"b": 120})
+    return finish(figure, "", "", height=520)
+
+
 def own_view(
-    runs: pd.DataFrame, kept: np.ndarray, residuals: np.ndarray, curve: pd.DataFrame, title: str, note: str
-) -> go.Figure:
+    scene: go.Figure, ratio: np.ndarray, kept: np.ndarray, residuals: np.ndarray, curve: pd.DataFrame, title: str,
+    note: str,
+) -> go.Figure:  # fmt: skip
     """Draw a fit of the reader's own: residuals over tokens per parameter, and the advice over compute.
 
     Args:
-        runs: All runs.
+        scene: Of ``own_scene``.
+        ratio: Tokens per parameter of all runs.
         kept: Which of them were fitted.
         residuals: In percent, predicted over measured.
         curve: ``C`` and ``tokens_per_parameter``.
@@ -90,10 +105,10 @@ def own_view(
     Returns:
         A figure of two panels, always with the same traces.
     """
-    figure = panels(1, 2, horizontal_spacing=0.14)
+    figure = again(scene)
     for label, rows, colour, symbol in (("fitted", kept, BLUE, "circle"), ("dropped", ~kept, VERMILION, "x")):
         figure.add_scatter(
-            x=(runs.D / runs.N)[rows], y=residuals[rows], mode="markers", name=label,
+            x=ratio[rows], y=residuals[rows], mode="markers", name=label,
             marker={"color": colour, "symbol": symbol, "size": 7},
             hovertemplate=f"{label}, %{{x:.1f}} tokens per parameter: %{{y:+.2f}} %<extra></extra>", row=1, col=1,
         )  # fmt: skip
@@ -101,11 +116,4 @@ def own_view(
         x=curve.C, y=curve.tokens_per_parameter, mode="lines+markers", name="best split", line={"color": GREEN},
         hovertemplate="%{x:.2g} operations: %{y:.1f}<extra></extra>", row=1, col=2,
     )  # fmt: skip
-    figure.add_hline(y=20, line={"color": INK, "dash": "dot"}, row=1, col=2)
-    figure.update_xaxes(title="Tokens per parameter", type="log", dtick=1, row=1, col=1)
-    figure.update_yaxes(title="Predicted over measured (%)", row=1, col=1)
-    figure.update_xaxes(title="Compute (operations)", type="log", dtick=2, exponentformat="power", row=1, col=2)
-    figure.update_yaxes(title="Best tokens per parameter", type="log", range=[0, 3], dtick=1, row=1, col=2)
-    figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.02, "yanchor": "bottom"})
-    figure.update_layout(margin={"b": 120})
-    return finish(figure, title, note, height=520)
+    return figure.update_layout(title_text=title, title_subtitle_text=note)
