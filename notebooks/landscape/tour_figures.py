@@ -247,7 +247,8 @@ def scene(view: View, picture: np.ndarray) -> go.Figure:
     figure.update_yaxes(title="Image", range=[-4, 8], showticklabels=False, ticks="", showgrid=False, row=1, col=2)
     figure.update_xaxes(title="Direction in the plane", row=2, col=2)
     figure.update_yaxes(title="Curvature of the loss", row=2, col=2)
-    return finish(figure, f"A point: {NAMES[view.kind]}", "", height=540)
+    # margins that no plane's labels exceed: where one did, plotly would draw all twice
+    return finish(figure.update_layout(margin_l=90), f"A point: {NAMES[view.kind]}", "", height=540)
 
 
 def spot(scene: go.Figure, a: float, b: float, seen: Spot, truth: Sequence[int]) -> go.Figure:
