@@ -1,13 +1,8 @@
 """Law forensics: drop runs, change loss, form, reduction or rounding, and the fit moves at once."""
 
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from itertools import product
-from operator import ne
+from functools import cache, partial
 from typing import Annotated, Any, Literal
 
 import ipywidgets
@@ -21,7 +16,7 @@ from law_results import tokens_per_parameter
 from workbench import widgets
 from workbench.figures.live import LiveFigure
 from workbench.figures.style import BLUE, finish
-from workbench.laws import FORMS, fit_law
+from workbench.laws import Law, fit_law
 from workbench.schema import Parameter
 
 MOST = 30  # runs that may be dropped
@@ -32,9 +27,6 @@ FITS = {
 CHOICES = {
     "form": tuple(FITS), "loss": ("huber", "squared"), "reduction": ("sum", "mean"), "digits": ("all", "3", "2"),
 }  # fmt: skip
-Choice = tuple[Any, ...]  # drop, form, loss, reduction, digits
-Reading = tuple[np.ndarray, np.ndarray, pd.DataFrame, str, str]
-METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 OPENS: dict[str, Any] = {"drop": 5, "form": "additive", "loss": "huber", "reduction": "sum", "digits": "all"}
 
 
@@ -50,13 +42,11 @@ def explore_fits(runs: pd.DataFrame, share: float, *, live: bool | None = None) 
         A box of controls and a figure that follows each of them, or a plain figure with plotly's slider of the runs
         dropped.
     """
-    known: dict[Choice, Reading] = {}
-    scene, ratio = own_scene(), (runs.D / runs.N).to_numpy()
+    scene, fit = own_scene(), cache(partial(fits, runs, share))
 
-    def draw(*chosen: Any) -> go.Figure:
-        if chosen not in known:
-            known.update(readings(runs, share, *chosen[:-1]))
-        return own_view(scene, ratio, *known[chosen])
+    def draw(drop: int, *chosen: str) -> go.Figure:
+        *how, digits = chosen
+        return view(scene, runs, share, drop, digits, *fit(drop, *how))
 
     if not (widgets.is_live() if live is None else live):
         shown = Parameter("drop", Annotated[int, Ge(0), Le(MOST)], "int", OPENS["drop"], "runs dropped")
@@ -78,11 +68,8 @@ def explore_fits(runs: pd.DataFrame, share: float, *, live: bool | None = None) 
 
     for handle in handles.values():
         handle.observe(follow, names="value")
-    beforehand(runs, share, known.update)
-    again = Parameter(
-        "drop", Annotated[int, Ge(0), Le(MOST)], "int", OPENS["drop"], "runs of fewest tokens per parameter"
-    )
-    live_run = widgets.Live(partial(resample, runs), interval_view, (OPENS["drop"], ()), [again], label="Resample")
+    start = OPENS["drop"], ()
+    live_run = widgets.Live(partial(resample, runs), interval_view, start, parameters[:1], label="Resample")
     return ipywidgets.VBox([*handles.values(), figure, live_run])
 
 
@@ -115,47 +102,25 @@ def interval_view(numbers: tuple[int, tuple[float, ...]]) -> go.Figure:
     return finish(figure, f"How sure is the advice? {drop} dropped", note, height=420)
 
 
-def beforehand(runs: pd.DataFrame, share: float, take: Callable[[dict[Choice, Reading]], None]) -> Any:
-    """Have whatever can be chosen fitted, the nearest to the opening first; return the pool of the one process."""
-    drops = sorted(range(MOST + 1), key=lambda drop: abs(drop - OPENS["drop"]))
-    fits = [
-        (drop, *chosen)
-        for chosen in product(FITS, *(CHOICES[name] for name in ("loss", "reduction")))
-        for drop in drops
-    ]
-    # A fit takes longer than a redraw may; in a thread it would slow the redraws.
-    pool = multiprocessing.get_context(METHOD).Pool(1, yielding)
-    for each in sorted(fits, key=lambda each: sum(map(ne, each, OPENS.values()))):
-        pool.apply_async(readings, (runs, share, *each), callback=take)
-    pool.close()  # the process ends with the last of them
-    return pool
-
-
-def yielding() -> None:
-    """Make this process one that gives way, and leave interrupts to its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(19)
-
-
-def readings(
-    runs: pd.DataFrame, share: float, drop: int, form: str, loss: str, reduction: str
-) -> dict[Choice, Reading]:
-    """Fit; return what ``own_view`` draws of it, of each number of digits."""
-    kept = np.arange(len(runs)) >= drop
+def fits(runs: pd.DataFrame, share: float, drop: int, form: str, loss: str, reduction: str) -> tuple[Law, Law]:
+    """Fit what is not dropped: all of it, and without the share of most compute."""
     arguments: dict[str, Any] = {"form": FITS[form], "loss": loss, "reduction": reduction, "n_bootstrap": 0}
-    law, held = fit_law(runs[kept], **arguments), fit_law(runs[kept], **arguments, hold_out=share)
-    found = {}
-    for digits in CHOICES["digits"]:
-        named = law.parameters
-        if digits != "all":
-            named = {name: float(f"{value:.{digits}g}") for name, value in named.items()}
-        rounded = replace(law, parameters=named)
-        off = rounded.predict(runs).prediction / runs.loss - 1
-        best = rounded.optimal(5.76e23).iloc[0]
-        said = ", ".join(f"{name} {value:.4g}" for name, value in named.items())
-        note = f"{said}. Fitted error {100 * off[kept].abs().mean():.2f} %;<br>without the top {100 * share:.0f} % of "
-        note += f"compute their error is {100 * held.held_out_error:.2f} %. {FORMS[FITS[form]].formula}"
-        title = f"{drop} dropped: {best.tokens_per_parameter:.1f} tokens per parameter at 5.76e23 operations"
-        found[drop, form, loss, reduction, digits] = kept, 100 * off.to_numpy(), rounded.optimal(COMPUTE), title, note
-    return found
+    return fit_law(runs.iloc[drop:], **arguments), fit_law(runs.iloc[drop:], **arguments, hold_out=share)
+
+
+def view(scene: go.Figure, runs: pd.DataFrame, share: float, drop: int, digits: str, law: Law, held: Law) -> go.Figure:
+    """Draw a fit into its scene, the law's parameters rounded."""
+    parameters, kept = law.parameters, np.arange(len(runs)) >= drop
+    if digits != "all":
+        parameters = {name: float(f"{value:.{digits}g}") for name, value in parameters.items()}
+        law = replace(law, parameters=parameters)
+    off = law.predict(runs).prediction / runs.loss - 1
+    best = law.optimal(5.76e23).iloc[0]
+    said = ", ".join(f"{name} {value:.4g}" for name, value in parameters.items())
+    note = (
+        f"{said}. Fitted error {100 * off[kept].abs().mean():.2f} %;<br>without the top {100 * share:.0f} % of compute "
+    )
+    note += f"their error is {100 * held.held_out_error:.2f} %. {law.form.formula}"
+    title = f"{drop} dropped: {best.tokens_per_parameter:.1f} tokens per parameter at 5.76e23 operations"
+    ratio = (runs.D / runs.N).to_numpy()
+    return own_view(scene, ratio, kept, 100 * off.to_numpy(), law.optimal(COMPUTE), title, note)

@@ -118,8 +118,7 @@ def test_planted_runs_decide_nothing(monkeypatch, tmp_path, forensics):
     assert {each.verdict for each in found} == {"illustration"}
 
 
-def test_forensics_follow_every_control(monkeypatch, runs):
-    monkeypatch.setattr(law_explorer, "beforehand", lambda *given: None)  # a process that no other test should wait for
+def test_forensics_follow_every_control(runs):
     box = law_explorer.explore_fits(runs.chinchilla, 0.2, live=True)
     *handles, figure, live = box.children
     titles = {figure.layout.title.text}
@@ -138,28 +137,18 @@ def test_forensics_follow_every_control(monkeypatch, runs):
     assert len(drawn.layout.sliders[0].steps) == 5
 
 
-def test_forensics_are_fitted_before_a_control_moves(monkeypatch, runs):
-    monkeypatch.setattr(law_explorer, "MOST", 1)
-    monkeypatch.setattr(law_explorer, "FITS", {"additive": "additive", "over-training": "overtraining"})
-    monkeypatch.setattr(law_explorer, "CHOICES", law_explorer.CHOICES | {"loss": ("huber",), "reduction": ("sum",)})
-    found = {}
-    pool = law_explorer.beforehand(runs.chinchilla, 0.2, found.update)
-    pool.join()
-    assert len(found) == 2 * 2 * 3
-    assert next(iter(found)) == (1, "additive", "huber", "sum", "all")  # next to where the explorer opens
-    own = law_explorer.readings(runs.chinchilla, 0.2, 0, "over-training", "huber", "sum")
-    for chosen, (kept, residuals, *_, note) in own.items():
-        assert kept.all()
-        assert (residuals.tolist(), note) == (found[chosen][1].tolist(), found[chosen][-1])
-
-    def fitted(runs, share, take):
-        take(found)
-
-    monkeypatch.setattr(law_explorer, "beforehand", fitted)
+def test_forensics_fit_once(monkeypatch, runs):
     drop, form, _, _, digits, figure, _ = law_explorer.explore_fits(runs.chinchilla, 0.2, live=True).children
-    monkeypatch.setattr(law_explorer, "fit_law", None)  # a move only draws
-    drop.value, form.value, digits.value = 1, "over-training", "2"
-    assert figure.layout.title.text == found[1, "over-training", "huber", "sum", "2"][-2]
+    opened = figure.layout.title.subtitle.text
+    drop.value, form.value = 0, "over-training"
+    fitted = figure.layout.title.subtitle.text
+    monkeypatch.setattr(law_explorer, "fit_law", None)  # a move back, or to rounded parameters, only draws
+    digits.value = "2"
+    assert figure.layout.title.subtitle.text not in {opened, fitted}
+    digits.value = "all"
+    assert figure.layout.title.subtitle.text == fitted
+    form.value, drop.value = "additive", 5
+    assert figure.layout.title.subtitle.text == opened
 
 
 @pytest.mark.skipif("WORKBENCH_DATA" not in os.environ, reason="needs the published tables: WORKBENCH_DATA")
