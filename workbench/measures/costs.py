@@ -74,7 +74,7 @@ def memory(device: torch.device) -> float:
     """Return the bytes of memory that a device has."""
     if device.type == "cuda":
         return float(torch.cuda.get_device_properties(device).total_memory)
-    import psutil  # type: ignore[import-untyped]  # ipykernel's
+    import psutil  # type: ignore[import-untyped]
 
     return float(psutil.virtual_memory().total)
 

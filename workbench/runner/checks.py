@@ -57,7 +57,7 @@ def check_writable(out: Path) -> None:
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
     """Yield a folder that goes with the block; those of processes that were killed in theirs go first."""
-    import psutil  # type: ignore[import-untyped]  # ipykernel's
+    import psutil  # type: ignore[import-untyped]
 
     for old in Path(tempfile.gettempdir()).glob("workbench-[0-9]*-*"):
         pid = old.name.split("-")[1]

@@ -149,7 +149,7 @@ def _disk(out: Path) -> Said:
 
 def _file_system(out: Path) -> Said:
     """Say whether runs lie on a local disk."""
-    import psutil  # type: ignore[import-untyped]  # ipykernel's
+    import psutil  # type: ignore[import-untyped]
 
     here = _near(out).resolve()
     # Of mounts at one place the last covers those before it; a place that is none is Windows' of the network.
