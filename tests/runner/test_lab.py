@@ -67,19 +67,17 @@ def test_lab_is_for_this_machine_and_this_person_alone(served, tmp_path):
     specs = json.loads(ask(f"{base}/api/kernelspecs?token={token}")[1])["kernelspecs"]
     assert specs["python3"]["spec"]["argv"][0] == sys.executable
     kernel = json.loads(ask(f"{base}/api/kernels?token={token}", "POST")[1])["id"]
-    (found,) = [
-        child for child in psutil.Process(process.pid).children(recursive=True) if kernel in child.cmdline()[-1]
-    ]
-    assert found.exe() == psutil.Process(process.pid).exe()
     client = BlockingKernelClient(connection_file=str(next((tmp_path / "runtime").glob(f"kernel-{kernel}.json"))))
     client.load_connection_file()
     client.start_channels()
     client.wait_for_ready(30)
-    told = client.execute_interactive(
-        "import os", user_expressions={"batch": "os.environ.get('WORKBENCH_BATCH')"}, timeout=30
-    )
+    asked = {"batch": "os.environ.get('WORKBENCH_BATCH')", "pid": "os.getpid()"}
+    told = client.execute_interactive("import os", user_expressions=asked, timeout=30)["content"]["user_expressions"]
     client.stop_channels()
-    assert told["content"]["user_expressions"]["batch"]["data"]["text/plain"] == "None"
+    assert told["batch"]["data"]["text/plain"] == "None"
+    found = psutil.Process(int(told["pid"]["data"]["text/plain"]))
+    assert found.exe() == psutil.Process(process.pid).exe()
+    assert process.pid in [each.pid for each in found.parents()]
 
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
