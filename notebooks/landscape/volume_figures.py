@@ -25,7 +25,7 @@ def volume_figure(table: pd.DataFrame) -> go.Figure:
         are hit, found by splitting (open marks); bits against the dimension of teachers; classes on pairs of digits.
     """
     titles = ("Fitted against found", f"Teachers, error {AT:g}", f"Pairs of digits, error {AT:g}")
-    figure = panels(1, 3, subplot_titles=titles, horizontal_spacing=0.09, column_widths=[0.36, 0.32, 0.32])
+    figure = panels(1, 3, subplot_titles=titles, horizontal_spacing=0.13, column_widths=[0.36, 0.32, 0.32])
     _add_fits(figure, table)
     _add_dimensions(figure, table)
     _add_digits(figure, table)

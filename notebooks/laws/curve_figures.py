@@ -186,7 +186,7 @@ def curve_view(
     Returns:
         A figure of always the same traces.
     """
-    figure = panels(1, 2, column_widths=[0.7, 0.3], horizontal_spacing=0.2)
+    figure = panels(1, 2, column_widths=[0.7, 0.3], horizontal_spacing=0.3)
     ends, grown = sorted(p for p in fan if p < 0.5), np.asarray(ahead)
     for p in ends:
         figure.add_scatter(

@@ -24,9 +24,6 @@ COMPUTE = np.geomspace(1e18, 1e26, 17)
 FITS = {
     "additive": "additive", "over-training": "overtraining", "isoFLOP": "isoflop",
 }  # fmt: skip
-CHOICES = {
-    "form": tuple(FITS), "loss": ("huber", "squared"), "reduction": ("sum", "mean"), "digits": ("all", "3", "2"),
-}  # fmt: skip
 OPENS: dict[str, Any] = {"drop": 5, "form": "additive", "loss": "huber", "reduction": "sum", "digits": "all"}
 
 
@@ -55,10 +52,10 @@ def explore_fits(runs: pd.DataFrame, share: float, *, live: bool | None = None) 
         )
     parameters = [
         Parameter("drop", Annotated[int, Ge(0), Le(MOST)], "int", OPENS["drop"], "runs of fewest tokens per parameter"),
-        Parameter("form", Literal[CHOICES["form"]], "", OPENS["form"], "of the law"),
-        Parameter("loss", Literal[CHOICES["loss"]], "", OPENS["loss"], "of the log residuals"),
-        Parameter("reduction", Literal[CHOICES["reduction"]], "", OPENS["reduction"], "mean stops early"),
-        Parameter("digits", Literal[CHOICES["digits"]], "", OPENS["digits"], "parameters rounded"),
+        Parameter("form", Literal[tuple(FITS)], "", OPENS["form"], "of the law"),
+        Parameter("loss", Literal["huber", "squared"], "", OPENS["loss"], "of the log residuals"),
+        Parameter("reduction", Literal["sum", "mean"], "", OPENS["reduction"], "mean stops early"),
+        Parameter("digits", Literal["all", "3", "2"], "", OPENS["digits"], "parameters rounded"),
     ]
     handles = {each.name: widgets.control(each) for each in parameters}
     figure = LiveFigure(draw(*OPENS.values()))

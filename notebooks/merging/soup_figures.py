@@ -106,7 +106,7 @@ def gap_figure(soups: Soups) -> go.Figure:
 def lambda_figure(merges: Merges) -> go.Figure:
     """Draw accuracy over lambda, Fisher against plain, a panel a setting."""
     titles = [each.capitalize() for each in SETTINGS]
-    figure = panels(2, 2, subplot_titles=titles, horizontal_spacing=0.12, vertical_spacing=0.19)
+    figure = panels(2, 2, subplot_titles=titles, horizontal_spacing=0.17, vertical_spacing=0.19)
     for i in range(len(SETTINGS)):
         place = {"row": i // 2 + 1, "col": i % 2 + 1}
         for arm, (colour, dash) in _MERGE.items():

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,8 +38,9 @@ SETTLED = f"""async el => {{
 }}"""
 
 FAINT = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
-# Texts of a figure that lie over one another or leave it.
+# Texts of a figure that lie over one another or leave it, and titles of axes that lie in a panel.
 CROWDED = """el => {
+    const panels = Object.values(el._fullLayout._plots ?? {});
     const page = el.getBoundingClientRect(), found = [];
     const texts = [...el.querySelectorAll('.main-svg text')].filter(t => t.textContent && t.checkVisibility());
     const boxes = texts.map(t => t.getBoundingClientRect());
@@ -46,6 +48,10 @@ CROWDED = """el => {
         const a = boxes[i];
         if (a.left < page.left - 1 || a.right > page.right + 1 || a.top < page.top - 1 || a.bottom > page.bottom + 1)
             found.push(`${one.textContent} leaves the figure`);
+        if (/^[xy]\\d*title$/.test(one.getAttribute('class')) && panels.some(({xaxis: x, yaxis: y}) =>
+            Math.min(a.right - page.left, x._offset + x._length) - Math.max(a.left - page.left, x._offset) > 3 &&
+            Math.min(a.bottom - page.top, y._offset + y._length) - Math.max(a.top - page.top, y._offset) > 3))
+            found.push(`${one.textContent} lies in a panel`);
         texts.slice(i + 1).forEach((other, j) => {
             const b = boxes[i + 1 + j];
             const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
@@ -77,9 +83,11 @@ def serve(folder: Path, *arguments: str) -> Iterator[str]:
         path.mkdir()
     (own["JUPYTER_CONFIG_DIR"] / "jupyter_lab_config.py").write_text("c.LabApp.expose_app_in_browser = True\n")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "WORKBENCH_"))}
+    with socket.create_server(("127.0.0.1", 0)) as free:  # two servers that start at once both take the first free port
+        port = free.getsockname()[1]
     with (folder / "lab.log").open("w+") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "workbench", "lab", *arguments, "--no-browser"],
+            [sys.executable, "-m", "workbench", "lab", *arguments, "--no-browser", "--port", str(port)],
             cwd=folder,
             env=clean | {name: str(path) for name, path in own.items()} | {"PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,

@@ -233,6 +233,7 @@ def test_a_reload_recovers(notebook):
 def test_every_output_is_readable(notebook, theme):
     notebook.do("apputils:change-theme", theme=theme)
     notebook.page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=theme)
+    notebook.page.locator("#jupyterlab-splash").wait_for(state="detached")
     for name in ("explorer", "verdict", "predict", "prediction-result"):
         notebook.output(name).scroll_into_view_if_needed()
         notebook.shoot(f"{theme.split()[1].lower()}-{name}")
