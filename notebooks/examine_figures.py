@@ -102,7 +102,7 @@ def needs(found: Examination) -> go.Figure:
 def goes(found: Examination) -> go.Figure:
     """Draw the score against density by every score, and what is left of each layer."""
     note = "Left: the network given, pruned at once, and (retrained) trained on under the mask, mean of seeds.<br>"
-    figure, note = _panels(found, ["scores", "retraining", "saved"], note + "Right: what stays of each layer.", 0.26)
+    figure, note = _panels(found, ["scores", "retraining", "saved"], note + "Right: what stays of each layer.", 0.3)
     rows, metric = found.details.get("scores", {}).get("rows", {}), found.subject.objective.metric_name
     said = "density %{x:.3g}: %{y:.3f}"
     for i, (name, each) in enumerate(rows.items()):

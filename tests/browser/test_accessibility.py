@@ -170,8 +170,8 @@ def test_the_keyboard_moves_sliders_and_menus_and_scrolls_tables(site, visit):
     assert output.evaluate("each => each.closest('.output_area').scrollLeft") > 0
 
 
-def on_phone(visit, path):
-    seen = visit(path)
+def on_phone(visit, path, **options):
+    seen = visit(path, **options)
     seen.page.set_viewport_size({"width": PHONE, "height": 740})
     seen.page.reload()
     drawn(seen.page)
@@ -204,10 +204,40 @@ def test_a_phone_shows_captions_in_full_and_wide_figures_in_their_own_frame(site
     frame = page.get_by_role("group", name="A figure wider than the page")
     assert frame.count() == 1
     assert frame.evaluate("each => each.scrollWidth > each.clientWidth")
+    width = "each => each._fullLayout.width"
+    framed = frame.locator(".plotly-figure").evaluate(width)
     page.set_viewport_size({"width": 1100, "height": 900})
     page.reload()
     drawn(page)
+    # panels stand as far apart as on a wide screen
+    assert framed == max(page.locator(".plotly-figure").evaluate_all(f"all => all.map({width})"))
     assert [each.is_visible() for each in captions.all()] == [False, False]
+
+
+def test_a_swipe_over_a_figure_scrolls(site, visit):
+    page = on_phone(visit, site["run"], has_touch=True).page
+    finger = page.context.new_cdp_session(page)
+
+    def swipe(drawing, across: float, down: float) -> None:
+        drawing.scroll_into_view_if_needed()
+        place = drawing.bounding_box()
+        x, y = place["x"] + 250, place["y"] + 200
+        finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+        for part in range(1, 11):
+            to = [{"x": x + across * part / 10, "y": y + down * part / 10}]
+            finger.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": to})
+        finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    narrow, wide = page.locator(".plotly-figure").all()
+    ranges = "each => [each._fullLayout.xaxis.range, each._fullLayout.yaxis.range]"
+    drawn = [each.evaluate(ranges) for each in (narrow, wide)]
+    narrow.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    swipe(narrow, 0, -150)
+    page.wait_for_function("before => scrollY > before + 50", arg=before)
+    swipe(wide, -150, 0)
+    page.wait_for_function("document.querySelector('.wide').scrollLeft > 50")
+    assert [each.evaluate(ranges) for each in (narrow, wide)] == drawn
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -28,6 +28,7 @@ def test_the_text_says_title_axes_traces_writing_and_stops():
     figure.update_xaxes(title="d (log scale)").update_yaxes(title="Loss (nats)")
     figure.add_annotation(text="solved &lt; 1")
     assert caption(figure) == "Loss of d. Line: mean. Band: 95 %."
+    assert caption(go.Figure(layout_title_text="How many?")) == "How many?"
     assert label(figure) == (
         "Loss of d. Line: mean. Band: 95 %. x: d (log scale). y: Loss (nats). Shown: curve. Written in it: solved < 1. "
         "Slider: k. Its stops: zero; one; two."

@@ -24,7 +24,7 @@ _FIELD = re.compile(r"%\{(\w+)[^{}]*\}")  # of its hover texts
 def caption(figure: Figure) -> str:
     """Return a figure's own title and what stands under it, which may be nothing."""
     title = figure.layout.title
-    return " ".join(f"{text.rstrip('.')}." for text in map(_words, (title.text, title.subtitle.text)) if text)
+    return " ".join(_sentence(text) for text in map(_words, (title.text, title.subtitle.text)) if text)
 
 
 def label(figure: Figure) -> str:
@@ -39,7 +39,7 @@ def label(figure: Figure) -> str:
         "Its stops: ": [_words(step.label) for slider in sliders for step in slider.steps],
     }
     texts = {before: "; ".join(dict.fromkeys(filter(None, parts))) for before, parts in said.items()}
-    return " ".join([caption(figure), *(f"{before}{text.rstrip('.')}." for before, text in texts.items() if text)])
+    return " ".join([caption(figure), *(f"{before}{_sentence(text)}" for before, text in texts.items() if text)])
 
 
 def tables(figure: Figure) -> tuple[list[pd.DataFrame], list[str]]:
@@ -125,6 +125,10 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.15g}" if value.is_integer() else f"{value:.6g}"
     return _words(value) if isinstance(value, str) else str(value)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _words(text: str | None) -> str:

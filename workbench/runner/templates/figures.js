@@ -18,9 +18,10 @@ function control(drawn, holder, input, name, steps, active = 0) {
 }
 
 // On a phone the caption above takes the title's place, the legend stands above the drawing, titles of axes wrap. A
-// figure with panels side by side keeps its width, scrolled in its own frame.
+// figure with panels side by side keeps its width, scrolled in its own frame. A swipe scrolls, it zooms into nothing.
 function narrow(layout, place) {
   layout.margin = Object.assign({}, layout.margin, {t: 20});
+  layout.dragmode = false;
   const axes = Object.keys(layout).filter(name => /^[xy]axis/.test(name));
   if (axes.some(name => name[0] == 'x' && layout[name].domain && layout[name].domain[0] > 0)) {
     const wide = Object.assign(document.createElement('div'), {className: 'wide', tabIndex: 0, role: 'group'});
@@ -33,7 +34,8 @@ function narrow(layout, place) {
   layout.legend = Object.assign({}, layout.legend, {orientation: 'h', x: 0, xanchor: 'left', y: 1.02, yanchor: 'bottom'});
   for (const name of axes) {
     const {title} = layout[name];
-    if (title && title.text) title.text = title.text.replace(/([^<>]{12,24}) /g, '$1<br>');
+    if (title && title.text) title.text = title.text.replace(/([^<>]{12,24}) (?=.{4})/g, '$1<br>');
+    if (name[0] == 'x' && layout[name].dtick > 0) delete layout[name].dtick;  // set for a wide drawing
     layout[name].automargin = true;
   }
   return place;
@@ -48,12 +50,14 @@ async function draw(place, text) {
     layout.height -= layout.margin.b - 80;
     layout.margin.b = 80;
   }
-  const holder = matchMedia('screen and (max-width: 45em)').matches ? narrow(layout, place) : place;
-  figure.config = Object.assign({}, figure.config, {responsive: true, displaylogo: false, showSendToCloud: false});
+  const phone = matchMedia('screen and (max-width: 45em)').matches, holder = phone ? narrow(layout, place) : place;
+  const config = {responsive: true, displaylogo: false, showSendToCloud: false};
+  figure.config = Object.assign({}, figure.config, config, phone && {displayModeBar: false});
   const drawn = await Plotly.newPlot(place, figure);
   const say = () => {
     const {text, subtitle = {}} = drawn.layout.title || {};
-    if (text) caption.textContent = `${text}. ${subtitle.text || ''}`.replace(/<[^<>]*>/g, ' ');
+    const end = /[.?!]$/.test(text) ? '' : '.';
+    if (text) caption.textContent = `${text}${end} ${subtitle.text || ''}`.replace(/<[^<>]*>/g, ' ');
   };
   caption.classList.add('drawn');
   drawn.on('plotly_afterplot', say);
