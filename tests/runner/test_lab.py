@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -106,5 +107,25 @@ def test_a_port_that_is_taken_is_told_from_a_failed_study(command):
         done = command("lab", "--no-browser", "--port", taken.getsockname()[1])
     assert done.returncode == 4
     assert "is not available" in done.stderr
+    assert "try another" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_port_lost_to_a_server_that_starts_at_once_is_told_from_a_failed_study(tmp_path):
+    (tmp_path / "first.py").write_text(
+        "import socket\n"
+        "from jupyter_server.serverapp import ServerApp\n"
+        "from workbench.__main__ import main\n"
+        "find, taken = ServerApp._find_http_port, []\n"
+        "def lose(self):\n"
+        "    find(self)\n"
+        "    taken.append(socket.create_server(('127.0.0.1', self.port)))\n"
+        "ServerApp._find_http_port = lose\n"
+        "main()"
+    )
+    started = [sys.executable, "first.py", "lab", "--no-browser"]
+    done = subprocess.run(started, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 4, done.stderr
+    assert "is already in use" in done.stderr
     assert "try another" in done.stderr
     assert done.stdout == ""

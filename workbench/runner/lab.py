@@ -1,8 +1,10 @@
 """JupyterLab for one person: loopback only, a fresh token, kernels of this Python."""
 
+import contextlib
 import os
 import secrets
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -63,10 +65,8 @@ def lab(notebook: Path | None, *, port: int | None, browser: bool) -> None:
         "LabApp.default_url": f"/lab/tree/{quote(notebook.relative_to(root).as_posix())}" if notebook else "/lab",
     }
     # In this process, so that the token stands in no list of processes.
-    try:
+    with _starting():
         server = LabApp.initialize_server([f"--{name}={value}" for name, value in settings.items()])
-    except SystemExit as error:
-        raise ExecutorError("Jupyter must start, got what it says above; if a port is taken, try another") from error
     identity = server.identity_provider
     if (server.ip, server.sock, identity.token) != ("127.0.0.1", "", token) or not identity.auth_enabled:
         raise ExecutorError(
@@ -78,7 +78,17 @@ def lab(notebook: Path | None, *, port: int | None, browser: bool) -> None:
     server.io_loop.add_callback(say, url, "Ctrl-C ends it and its kernels.")  # once it listens
     # Jupyter would leave kernels behind at a SIGINT without a terminal, and ask questions with one.
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
-    server.start()
+    with _starting():  # a port that was free is taken only now: another server may have come first
+        server.start()
+
+
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    """Raise where Jupyter would end the program."""
+    try:
+        yield
+    except SystemExit as error:
+        raise ExecutorError("Jupyter must start, got what it says above; if a port is taken, try another") from error
 
 
 def _quiet(_: Any, page: dict[str, Any]) -> dict[str, Any]:
