@@ -13,6 +13,7 @@ from workbench.verdicts import COLOURS as VERDICTS
 from workbench.verdicts import Claim
 
 PHONE, SHEET = 360, 718  # CSS pixels; a sheet is A4 without the printer's margins
+TIGHT = {"title": "Share of entries d", "dtick": 0.1}  # a break before the d, and more labels than a phone has room
 WORST = {"serious", "critical"}
 PAGES = ("landing", "replication", "run", "failed")
 
@@ -27,7 +28,7 @@ def panels() -> go.Figure:
     shown = [{"method": "restyle", "label": name, "args": ["visible", [name != "run", name != "mean"]]} for name in
              ("all", "mean", "run")]  # fmt: skip
     figure.update_layout(updatemenus=[{"buttons": shown}])
-    return finish(figure, "Two panels", "Bars: 95 % intervals.<br>Line: one run.")
+    return finish(figure, "<b>Two panels?</b>", "Bars: 95 % intervals.<br>Line: one run.")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def site(tmp_path_factory):
         nbformat.v4.new_markdown_cell("# How many?\n\nSee [the paper](https://arxiv.org/abs/1804.08838).\n\n## Runs"),
         code("x = 1  # a comment\nfor name in 'text':\n    print(name, 0.5)", {"text/plain": "word " * 60 + "w" * 200}),
         code("wide", {"text/html": wide}),
-        code("curves()", plotly_data(curves().update_layout(xaxis_title="d", yaxis_title="accuracy"))),
+        code("curves()", plotly_data(curves().update_layout(xaxis=TIGHT, yaxis_title="accuracy"))),
         code("panels()", plotly_data(panels())),
         code("w", {"application/vnd.jupyter.widget-view+json": {}}),
     ]
@@ -120,9 +121,9 @@ def test_every_figure_has_a_text_and_its_very_numbers(site, visit):
     page = opened(visit, site["run"]).page
     figures = page.locator("figure")
     texts = [each.locator("svg[role=img]").get_attribute("aria-label") for each in figures.all()]
-    assert texts[0] == "k = 1. x: d. y: accuracy. Shown: curve. Slider: k. Its stops: zero; one; two."
+    assert texts[0] == "k = 1. x: Share of entries d. y: accuracy. Shown: curve. Slider: k. Its stops: zero; one; two."
     assert texts[1].startswith(
-        "Two panels. Bars: 95 % intervals. Line: one run. x: Step (minibatches). y: Loss (nats)."
+        "Two panels? Bars: 95 % intervals. Line: one run. x: Step (minibatches). y: Loss (nats)."
     )
     for figure in figures.all():
         rows = figure.locator("table tr").evaluate_all(
@@ -200,7 +201,12 @@ def test_a_phone_shows_captions_in_full_and_wide_figures_in_their_own_frame(site
     page = on_phone(visit, site["run"]).page
     captions = page.locator("figcaption")
     assert [each.is_visible() for each in captions.all()] == [True, True]
+    assert captions.nth(1).text_content().startswith("Two panels? Bars:")
     assert page.locator(".gtitle").filter(visible=True).count() == 0
+    assert page.locator(".modebar-btn").count() == 0
+    narrow = page.locator(".plotly-figure").first
+    assert narrow.locator(".xtitle tspan").count() == 0  # one line: no break before a lone letter
+    assert narrow.locator(".xtick").count() < 10
     frame = page.get_by_role("group", name="A figure wider than the page")
     assert frame.count() == 1
     assert frame.evaluate("each => each.scrollWidth > each.clientWidth")

@@ -56,8 +56,8 @@ async function draw(place, text) {
   const drawn = await Plotly.newPlot(place, figure);
   const say = () => {
     const {text, subtitle = {}} = drawn.layout.title || {};
-    const end = /[.?!]$/.test(text) ? '' : '.';
-    if (text) caption.textContent = `${text}${end} ${subtitle.text || ''}`.replace(/<[^<>]*>/g, ' ');
+    const [title, note] = [text, subtitle.text].map(each => (each || '').replace(/<[^<>]*>/g, ' ').trim());
+    if (title) caption.textContent = `${title}${/[.?!]$/.test(title) ? '' : '.'} ${note}`;
   };
   caption.classList.add('drawn');
   drawn.on('plotly_afterplot', say);
